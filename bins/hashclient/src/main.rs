@@ -1,0 +1,2 @@
+//! hashclient
+fn main() {}

@@ -1,0 +1,2 @@
+//! hashserv
+fn main() {}

@@ -1,0 +1,1 @@
+//! Asynchronous client for hash equivalence servers of the Yocto Project.

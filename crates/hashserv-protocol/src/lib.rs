@@ -1,0 +1,1 @@
+//! The hash equivalence protocol of the Yocto Project, without I/O.

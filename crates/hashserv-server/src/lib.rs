@@ -1,0 +1,1 @@
+//! Hash equivalence server: sessions over every transport, limits, shutdown.

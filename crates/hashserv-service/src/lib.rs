@@ -1,0 +1,1 @@
+//! The rules of hash equivalence: look-ups, reports, accounts, maintenance, upstream policy.

@@ -1,0 +1,1 @@
+//! Storage of a hash equivalence server in SQLite and PostgreSQL.

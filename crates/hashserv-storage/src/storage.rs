@@ -1,0 +1,117 @@
+//! The trait that databases implement.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::{
+    Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, StorageError, Sweep,
+    TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
+};
+
+/// How many items callers should pass to one call at most; a longer slice is split by the caller.
+///
+/// Larger batches bring no more speed, and hold up others.
+pub const MAX_BATCH: usize = 1024;
+
+/// A database of hash equivalences.
+///
+/// Calls take batches, because a database does a hundred things at once for little more than it does one.
+/// Results stand in the order of what was asked.
+///
+/// # Guarantees
+///
+/// - **Durable**: a call that writes returns once its writes are committed.
+/// - **Atomic**: [`report`](Storage::report) and the like are one transaction each; what they decide holds
+///   also against other processes on the same database.
+/// - **Fresh**: a call sees everything that was committed before it began, by this process or another.
+/// - **Cancellation**: every method may be dropped at any time. A write that was begun is then done in full
+///   or not at all, and which is not known.
+///
+/// # Errors
+///
+/// Every method may fail with [`StorageError`]; those that write fail with [`StorageError::ReadOnly`] where
+/// the database was opened only to be read. Nothing has changed then.
+#[async_trait]
+pub trait Storage: fmt::Debug + Send + Sync + 'static {
+    /// The unihashes that tasks have.
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, StorageError>;
+
+    /// Whether any task has these unihashes.
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError>;
+
+    /// The oldest report of a task that has a unihash.
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError>;
+
+    /// The oldest report of an output whose task has a unihash.
+    async fn unified_outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<UnifiedRow>, StorageError>;
+
+    /// The oldest report of an output, whether its task has a unihash or not.
+    async fn outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, StorageError>;
+
+    /// Records reports, and tells the unihash that each task then has.
+    ///
+    /// The reports are taken one after the other, all in one transaction. For each: the report is added
+    /// unless one of the same (method, taskhash, outhash) is there, which then stays as it is. A task
+    /// without a unihash gets that of the oldest other task with the same (method, outhash) that has one,
+    /// else the one that the report brings; a task that has a unihash keeps it. New unihashes carry the
+    /// current mark.
+    async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, StorageError>;
+
+    /// Gives unihashes to tasks that have none, and tells the unihash that each task then has.
+    ///
+    /// New unihashes carry the current mark.
+    async fn record_unihashes(&self, entries: Vec<UnihashEntry>) -> Result<Vec<Unihash>, StorageError>;
+
+    /// Removes the rows that match from the tables of unihashes and outhashes, and tells how many they were.
+    async fn remove(&self, conditions: &Conditions) -> Result<u64, StorageError>;
+
+    /// Removes reports whose task has no unihash, and tells how many they were: all of them, or those made
+    /// before a point in time.
+    async fn clean_unused(&self, before: Option<Timestamp>) -> Result<u64, StorageError>;
+
+    /// Marks unihashes, and tells for each request how many matched it (marked before or not).
+    ///
+    /// The requests are taken one after the other, all in one transaction.
+    async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError>;
+
+    /// How far the current garbage collection is.
+    async fn gc_status(&self) -> Result<GcStatus, StorageError>;
+
+    /// Removes the unihashes that do not carry the mark, and ends the collection.
+    async fn sweep(&self, mark: &str) -> Result<Sweep, StorageError>;
+
+    /// How many rows each table has.
+    async fn usage(&self) -> Result<Vec<TableUsage>, StorageError>;
+
+    /// The account of that name.
+    async fn user(&self, name: &str) -> Result<Option<UserRecord>, StorageError>;
+
+    /// All accounts, by name.
+    async fn users(&self) -> Result<Vec<UserRecord>, StorageError>;
+
+    /// Adds an account; `false` where the name is taken.
+    async fn create_user(&self, user: NewUser) -> Result<bool, StorageError>;
+
+    /// Adds an account, or gives the existing one this token and these permissions.
+    async fn put_user(&self, user: NewUser) -> Result<(), StorageError>;
+
+    /// Sets an account's permissions; `false` where there is no such account.
+    async fn set_permissions(&self, name: &str, permissions: &str) -> Result<bool, StorageError>;
+
+    /// Sets an account's token; `false` where there is no such account.
+    async fn set_token(&self, name: &str, token_hash: &str) -> Result<bool, StorageError>;
+
+    /// Removes an account; `false` where there is no such account.
+    async fn delete_user(&self, name: &str) -> Result<bool, StorageError>;
+
+    /// A number that changes when another process may have removed unihashes.
+    ///
+    /// Whoever keeps unihashes in memory must drop them then. The change is noticed within 200 ms of the
+    /// removal. Removals through this value are not told here: their caller knows of them.
+    fn foreign_removals(&self) -> watch::Receiver<u64>;
+
+    /// Finishes what was begun and closes the database. Later calls fail with [`StorageError::Closed`].
+    async fn close(&self);
+}

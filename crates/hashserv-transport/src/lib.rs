@@ -1,0 +1,1 @@
+//! Connections that carry the hash equivalence protocol: unix, TCP, WebSocket, TLS.
