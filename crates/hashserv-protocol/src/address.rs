@@ -60,7 +60,9 @@ impl Host {
 /// Why a text is not an [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("invalid address {address:?}: {reason}; use unix://PATH, ws://HOST[:PORT][/PATH], wss://HOST[:PORT][/PATH] or HOST:PORT")]
+#[error(
+    "invalid address {address:?}: {reason}; use unix://PATH, ws://HOST[:PORT][/PATH], wss://HOST[:PORT][/PATH] or HOST:PORT"
+)]
 pub struct AddressError {
     address: String,
     reason: &'static str,

@@ -83,7 +83,8 @@ impl LineBuffer {
     ///
     /// As [`next_line`](LineBuffer::next_line).
     pub fn next_raw_line(&mut self) -> Result<Option<&[u8]>, LineTooLong> {
-        let Some(length) = memchr(b'\n', &self.bytes[self.scanned..]).map(|at| self.scanned + at - self.start)
+        let Some(length) =
+            memchr(b'\n', &self.bytes[self.scanned..]).map(|at| self.scanned + at - self.start)
         else {
             self.scanned = self.bytes.len();
             return if self.len() > self.max_line { Err(self.too_long()) } else { Ok(None) };

@@ -1,0 +1,118 @@
+//! The commands by name.
+
+/// A command of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "named after the commands, whose replies tell what they do")]
+pub enum Command {
+    // Ping comes first: of several commands in one message it is the one that is run.
+    Ping,
+    Get,
+    GetOuthash,
+    GetStream,
+    ExistsStream,
+    Report,
+    ReportEquiv,
+    GetStats,
+    ResetStats,
+    BackfillWait,
+    GetDbUsage,
+    GetDbQueryColumns,
+    Remove,
+    CleanUnused,
+    GcMark,
+    GcMarkStream,
+    GcStatus,
+    GcSweep,
+    Auth,
+    GetUser,
+    GetAllUsers,
+    BecomeUser,
+    NewUser,
+    SetUserPerms,
+    RefreshToken,
+    DeleteUser,
+}
+
+impl Command {
+    /// All commands, in the order in which one of several in a message is chosen.
+    pub const ALL: [Command; 26] = [
+        Command::Ping,
+        Command::Get,
+        Command::GetOuthash,
+        Command::GetStream,
+        Command::ExistsStream,
+        Command::Report,
+        Command::ReportEquiv,
+        Command::GetStats,
+        Command::ResetStats,
+        Command::BackfillWait,
+        Command::GetDbUsage,
+        Command::GetDbQueryColumns,
+        Command::Remove,
+        Command::CleanUnused,
+        Command::GcMark,
+        Command::GcMarkStream,
+        Command::GcStatus,
+        Command::GcSweep,
+        Command::Auth,
+        Command::GetUser,
+        Command::GetAllUsers,
+        Command::BecomeUser,
+        Command::NewUser,
+        Command::SetUserPerms,
+        Command::RefreshToken,
+        Command::DeleteUser,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Command::Ping => "ping",
+            Command::Get => "get",
+            Command::GetOuthash => "get-outhash",
+            Command::GetStream => "get-stream",
+            Command::ExistsStream => "exists-stream",
+            Command::Report => "report",
+            Command::ReportEquiv => "report-equiv",
+            Command::GetStats => "get-stats",
+            Command::ResetStats => "reset-stats",
+            Command::BackfillWait => "backfill-wait",
+            Command::GetDbUsage => "get-db-usage",
+            Command::GetDbQueryColumns => "get-db-query-columns",
+            Command::Remove => "remove",
+            Command::CleanUnused => "clean-unused",
+            Command::GcMark => "gc-mark",
+            Command::GcMarkStream => "gc-mark-stream",
+            Command::GcStatus => "gc-status",
+            Command::GcSweep => "gc-sweep",
+            Command::Auth => "auth",
+            Command::GetUser => "get-user",
+            Command::GetAllUsers => "get-all-users",
+            Command::BecomeUser => "become-user",
+            Command::NewUser => "new-user",
+            Command::SetUserPerms => "set-user-perms",
+            Command::RefreshToken => "refresh-token",
+            Command::DeleteUser => "delete-user",
+        }
+    }
+
+    /// The command of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Command::ALL.into_iter().find(|command| command.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_by_its_name() {
+        for command in Command::ALL {
+            assert_eq!(Command::from_name(command.name()), Some(command));
+        }
+        assert_eq!(Command::from_name("PING"), None);
+    }
+}
