@@ -1,0 +1,137 @@
+//! A connection, whole or in two halves.
+
+use hashserv_protocol::LineBuffer;
+use tokio::io::DuplexStream;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::receive::{ReceiveHalf, Source};
+use crate::send::{SendHalf, Sink};
+use crate::{Peer, TransportError};
+
+/// How many bytes an in-memory connection holds in each direction before its sender waits.
+const MEMORY_CAPACITY: usize = 64 * 1024;
+
+/// What a transport makes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A stream of bytes, each line ended by `\n`: a long message must be sent in chunks.
+    Lines,
+    /// A message a line (WebSocket): nothing is chunked.
+    Messages,
+}
+
+/// What a connection takes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest line on a stream, in bytes, without its end. 64 KiB by default.
+    pub max_line: usize,
+    /// The longest WebSocket message, in bytes. 64 MiB by default.
+    pub max_message: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_line: 64 * 1024, max_message: 64 * 1024 * 1024 }
+    }
+}
+
+/// One end of a connection, over any transport.
+///
+/// It comes from [`Dialer::dial`](crate::Dialer::dial), from
+/// [`Incoming::establish`](crate::Incoming::establish) or, in tests, from [`Connection::pair`].
+/// To drop it closes it without a word; [`close`](Connection::close) says good-bye.
+#[derive(Debug)]
+pub struct Connection {
+    receive: ReceiveHalf,
+    send: SendHalf,
+}
+
+impl Connection {
+    /// Two ends in memory, connected with each other, framed in [lines](Framing::Lines). For tests.
+    #[must_use]
+    pub fn pair(limits: Limits) -> (Connection, Connection) {
+        let (one, other) = tokio::io::duplex(MEMORY_CAPACITY);
+        (Connection::memory(one, &limits), Connection::memory(other, &limits))
+    }
+
+    /// How lines are framed on this transport.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.receive.framing()
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        self.receive.peer()
+    }
+
+    /// What was received and not consumed yet.
+    pub fn lines(&mut self) -> &mut LineBuffer {
+        self.receive.lines()
+    }
+
+    /// Waits for more to arrive and appends it to [`lines`](Connection::lines): everything that is there
+    /// already, up to about 64 KiB (or one WebSocket message, if that is longer). `false` when the peer has
+    /// closed the connection in good order.
+    ///
+    /// While it waits with nothing buffered, the connection holds no receive buffer. When a whole
+    /// [`Limits::max_line`] and 64 KiB more are buffered it reads no further and returns `true` at once: take
+    /// lines out before you call it again.
+    ///
+    /// Cancellation safe: nothing that was received is lost.
+    ///
+    /// # Errors
+    ///
+    /// When the connection broke, or the peer broke the rules of WebSocket or the bound for its messages
+    /// (which the peer is told). There is nothing to be had from the connection any more.
+    pub async fn receive(&mut self) -> Result<bool, TransportError> {
+        self.receive.receive().await
+    }
+
+    /// Sends UTF-8 lines, each ended by `\n`, and flushes. One system call a batch, unless the peer reads slowly.
+    ///
+    /// Not cancellation safe: if it is dropped before it is done, part of the lines may have been sent, and all
+    /// that can be done with the connection is to drop it.
+    ///
+    /// # Errors
+    ///
+    /// When the connection broke.
+    pub async fn send(&mut self, lines: &[u8]) -> Result<(), TransportError> {
+        self.send.send(lines).await
+    }
+
+    /// Says good-bye and drops the connection: what was sent before reaches the peer even if the peer is
+    /// sending still. Takes a second at most.
+    pub async fn close(self) {
+        crate::close::close(self.receive, self.send).await;
+    }
+
+    /// Takes the connection apart, to send a long batch while its replies are being received.
+    #[must_use]
+    pub fn split(self) -> (ReceiveHalf, SendHalf) {
+        (self.receive, self.send)
+    }
+
+    pub(crate) fn unix(stream: UnixStream, peer: Peer, limits: &Limits) -> Self {
+        let (source, sink) = stream.into_split();
+        Connection::from_parts(Source::Unix(source), Sink::Unix(sink), peer, limits.max_line)
+    }
+
+    pub(crate) fn tcp(stream: TcpStream, peer: Peer, limits: &Limits) -> Self {
+        let (source, sink) = stream.into_split();
+        Connection::from_parts(Source::Tcp(source), Sink::Tcp(sink), peer, limits.max_line)
+    }
+
+    fn memory(stream: DuplexStream, limits: &Limits) -> Self {
+        let (source, sink) = tokio::io::split(stream);
+        Connection::from_parts(Source::Memory(source), Sink::Memory(sink), Peer::memory(), limits.max_line)
+    }
+
+    fn from_parts(source: Source, sink: Sink, peer: Peer, max_line: usize) -> Self {
+        Connection {
+            receive: ReceiveHalf::new(source, peer.clone(), LineBuffer::new(max_line)),
+            send: SendHalf::new(sink, peer),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The receiving half of a connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hashserv_protocol::LineBuffer;
+use tokio::io::{AsyncRead, DuplexStream, ReadHalf};
+use tokio::net::{tcp, unix};
+use tokio_util::bytes::BufMut;
+use tokio_util::io::poll_read_buf;
+
+use crate::{Framing, Peer, TransportError};
+
+/// How much one call of [`ReceiveHalf::receive`] takes, so that a batch of lines is one call and one session
+/// does not keep the others waiting.
+pub(crate) const BATCH_SIZE: usize = 64 * 1024;
+
+/// From how much on a batch makes us expect another large one, and offer the next read a large buffer at once.
+const LARGE_BATCH: usize = 4 * 1024;
+
+/// The receiving half of a [`Connection`](crate::Connection).
+#[derive(Debug)]
+pub struct ReceiveHalf {
+    source: Source,
+    state: State,
+    peer: Peer,
+    lines: LineBuffer,
+    /// Whether the last batch was a large one.
+    large: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Source {
+    Unix(unix::OwnedReadHalf),
+    Tcp(tcp::OwnedReadHalf),
+    Memory(ReadHalf<DuplexStream>),
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// It broke after something was received, which the caller gets first.
+    Failing(TransportError),
+    Failed,
+    Ended,
+}
+
+impl ReceiveHalf {
+    pub(crate) fn new(source: Source, peer: Peer, lines: LineBuffer) -> Self {
+        ReceiveHalf { source, state: State::Open, peer, lines, large: false }
+    }
+
+    /// How lines are framed on this transport.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        match self.source {
+            Source::Unix(_) | Source::Tcp(_) | Source::Memory(_) => Framing::Lines,
+        }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// What was received and not consumed yet.
+    pub fn lines(&mut self) -> &mut LineBuffer {
+        &mut self.lines
+    }
+
+    /// Waits for more to arrive; see [`Connection::receive`](crate::Connection::receive), also for what
+    /// cancelling means.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::receive`](crate::Connection::receive).
+    pub async fn receive(&mut self) -> Result<bool, TransportError> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// Whether the peer has closed its side in good order.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    pub(crate) fn source(&mut self) -> &mut Source {
+        &mut self.source
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TransportError>> {
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Open => self.state = State::Open,
+            State::Failing(error) => return Poll::Ready(Err(error)),
+            State::Failed => {
+                let broken = io::Error::from(io::ErrorKind::NotConnected);
+                return Poll::Ready(Err(TransportError::io(&self.peer)(broken)));
+            }
+            State::Ended => {
+                self.state = State::Ended;
+                return Poll::Ready(Ok(false));
+            }
+        }
+        let bound = self.lines.max_line().saturating_add(BATCH_SIZE);
+        let space = bound.saturating_sub(self.lines.len()).min(BATCH_SIZE);
+        if space == 0 {
+            return Poll::Ready(Ok(true));
+        }
+        let outcome = self.source.poll_receive(cx, &mut self.lines, space, self.large);
+        let Poll::Ready(outcome) = outcome else {
+            self.lines.release();
+            return Poll::Pending;
+        };
+        self.large = outcome.received >= LARGE_BATCH;
+        Poll::Ready(self.conclude(outcome))
+    }
+
+    /// Hands over what was received, and whatever ended the receiving only afterwards.
+    fn conclude(&mut self, outcome: Outcome) -> Result<bool, TransportError> {
+        match outcome.end {
+            None => Ok(true),
+            Some(End::Closed) => {
+                self.state = State::Ended;
+                Ok(outcome.received > 0)
+            }
+            Some(End::Broken(source)) => {
+                let error = TransportError::io(&self.peer)(source);
+                if outcome.received == 0 {
+                    self.state = State::Failed;
+                    return Err(error);
+                }
+                self.state = State::Failing(error);
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// What one attempt to receive brought.
+struct Outcome {
+    /// In bytes.
+    received: usize,
+    end: Option<End>,
+}
+
+enum End {
+    Closed,
+    Broken(io::Error),
+}
+
+impl Source {
+    /// Pending only if nothing was received.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        lines: &mut LineBuffer,
+        space: usize,
+        large: bool,
+    ) -> Poll<Outcome> {
+        // Readiness comes first, so that a connection that waits needs no buffer.
+        let readiness = match self {
+            Source::Unix(half) => half.as_ref().poll_read_ready(cx),
+            Source::Tcp(half) => half.as_ref().poll_read_ready(cx),
+            Source::Memory(_) => Poll::Ready(Ok(())),
+        };
+        if let Err(error) = ready!(readiness) {
+            return Poll::Ready(Outcome { received: 0, end: Some(End::Broken(error)) });
+        }
+        if large {
+            lines.room().reserve(BATCH_SIZE);
+        }
+        match self {
+            Source::Unix(half) => poll_fill(half, cx, lines, space),
+            Source::Tcp(half) => poll_fill(half, cx, lines, space),
+            Source::Memory(half) => poll_fill(half, cx, lines, space),
+        }
+    }
+}
+
+/// Reads until there is no more or `space` is used up.
+fn poll_fill(
+    io: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    lines: &mut LineBuffer,
+    space: usize,
+) -> Poll<Outcome> {
+    let mut received = 0;
+    let end = loop {
+        let room = lines.room();
+        let offered = (room.capacity() - room.len()).min(space - received);
+        match poll_read_buf(Pin::new(&mut *io), cx, &mut room.limit(offered)) {
+            Poll::Pending if received == 0 => return Poll::Pending,
+            Poll::Pending => break None,
+            Poll::Ready(Ok(0)) => break Some(End::Closed),
+            Poll::Ready(Ok(count)) => {
+                received += count;
+                // A read that did not fill the room has emptied the socket: another would be a wasted call.
+                if count < offered || received == space {
+                    break None;
+                }
+            }
+            Poll::Ready(Err(error)) => break Some(End::Broken(error)),
+        }
+    };
+    Poll::Ready(Outcome { received, end })
+}

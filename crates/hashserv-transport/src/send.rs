@@ -1,0 +1,64 @@
+//! The sending half of a connection.
+
+use std::io;
+
+use tokio::io::{AsyncWriteExt, DuplexStream, WriteHalf};
+use tokio::net::{tcp, unix};
+
+use crate::{Framing, Peer, TransportError};
+
+/// The sending half of a [`Connection`](crate::Connection).
+#[derive(Debug)]
+pub struct SendHalf {
+    sink: Sink,
+    peer: Peer,
+}
+
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Unix(unix::OwnedWriteHalf),
+    Tcp(tcp::OwnedWriteHalf),
+    Memory(WriteHalf<DuplexStream>),
+}
+
+impl SendHalf {
+    pub(crate) fn new(sink: Sink, peer: Peer) -> Self {
+        SendHalf { sink, peer }
+    }
+
+    /// How lines are framed on this transport.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        match self.sink {
+            Sink::Unix(_) | Sink::Tcp(_) | Sink::Memory(_) => Framing::Lines,
+        }
+    }
+
+    /// Sends lines; see [`Connection::send`](crate::Connection::send), also for what cancelling means.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`](crate::Connection::send).
+    pub async fn send(&mut self, lines: &[u8]) -> Result<(), TransportError> {
+        let sent = match &mut self.sink {
+            Sink::Unix(half) => half.write_all(lines).await,
+            Sink::Tcp(half) => half.write_all(lines).await,
+            Sink::Memory(half) => half.write_all(lines).await,
+        };
+        sent.map_err(TransportError::io(&self.peer))
+    }
+
+    /// Says that nothing more will be sent. The other half can receive what the peer has to say still.
+    /// Takes a second at most.
+    pub async fn close(mut self) {
+        crate::close::finish(&mut self).await;
+    }
+
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::Unix(half) => half.shutdown().await,
+            Sink::Tcp(half) => half.shutdown().await,
+            Sink::Memory(half) => half.shutdown().await,
+        }
+    }
+}
