@@ -1,0 +1,68 @@
+//! What can go wrong with a call.
+
+use std::time::Duration;
+
+use hashserv_protocol::{LineTooLong, MessageError};
+use hashserv_transport::TransportError;
+
+/// How much of a senseless reply is quoted, in characters.
+const QUOTED: usize = 80;
+
+/// Why a call failed.
+///
+/// The text says what failed; the source, where there is one, says why and is not repeated in the text:
+/// print the whole chain. No token is ever part of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The server refuses the request, and closed the connection. The text is the server's.
+    #[error("{0}")]
+    Refused(String),
+    /// The server closed the connection without a reply. Whether it did what it was asked is not known.
+    #[error("the server closed the connection without a reply")]
+    Closed,
+    /// Nothing moved for the time that the server is given. Whether it did what it was asked is not known.
+    #[error("the server did not reply within {} s", after.as_secs_f32())]
+    Timeout {
+        /// The time that was given.
+        after: Duration,
+    },
+    /// The reply is not one that a hash equivalence server gives to this request.
+    #[error("the server's reply makes no sense: {0}")]
+    Protocol(String),
+    /// The request cannot be sent, since the server would take it for something else. Nothing was sent.
+    #[error("the request cannot be sent: {0}")]
+    Unsendable(String),
+    /// The server cannot be connected to.
+    #[error(transparent)]
+    Connect(TransportError),
+    /// An established connection broke. Whether the server did what it was asked is not known.
+    #[error(transparent)]
+    Transport(TransportError),
+}
+
+impl ClientError {
+    /// Whether an established connection was lost before the reply came.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, ClientError::Closed | ClientError::Transport(_))
+    }
+
+    /// A reply that makes no sense, quoted in part.
+    pub(crate) fn senseless(reply: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(&reply[..reply.len().min(4 * QUOTED)]);
+        let quoted: String = text.chars().take(QUOTED).collect();
+        ClientError::Protocol(format!("{quoted:?}"))
+    }
+}
+
+impl From<LineTooLong> for ClientError {
+    fn from(error: LineTooLong) -> Self {
+        ClientError::Protocol(error.to_string())
+    }
+}
+
+impl From<MessageError> for ClientError {
+    fn from(error: MessageError) -> Self {
+        ClientError::Protocol(error.to_string())
+    }
+}
