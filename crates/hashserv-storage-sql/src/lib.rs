@@ -1,1 +1,43 @@
 //! Storage of a hash equivalence server in SQLite and PostgreSQL.
+//!
+//! [`open`] opens the database that a [`DatabaseName`] names and gives it as a
+//! [`Storage`]; nothing else needs to know which backend it is. Each
+//! backend is a feature, `sqlite` and `postgres`.
+//!
+//! The tables are those of BitBake's server, so that either opens what the other wrote.
+
+#[cfg(feature = "sqlite")]
+mod gather;
+mod name;
+mod options;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::sync::Arc;
+
+use hashserv_storage::{Storage, StorageError};
+
+pub use name::{DatabaseName, InvalidDatabaseName};
+pub use options::{Options, Synchronous};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStorage;
+
+/// Opens a database; one that does not exist is created, an old one upgraded, unless it is opened read-only.
+///
+/// # Errors
+///
+/// [`StorageError::Open`] where that fails, or this build lacks the backend.
+///
+/// # Cancellation
+///
+/// May be dropped at any time: what was created or upgraded by then is complete in itself.
+pub async fn open(name: &DatabaseName, options: &Options) -> Result<Arc<dyn Storage>, StorageError> {
+    match name.place() {
+        #[cfg(feature = "sqlite")]
+        name::Place::Sqlite(path) => Ok(Arc::new(SqliteStorage::open(path, options).await?)),
+        _ => {
+            let source = "this build has no support for such databases".into();
+            Err(StorageError::Open { what: name.to_string(), source })
+        }
+    }
+}

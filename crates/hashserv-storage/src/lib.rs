@@ -12,9 +12,9 @@
 //! task's inputs, an *outhash* its output, a *unihash* is what all taskhashes with one output share, and all
 //! of them live within a *method*.
 
+mod conditions;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod conditions;
 mod error;
 mod gc;
 mod key;

@@ -1,0 +1,257 @@
+//! The embedded database.
+//!
+//! One connection writes, in a task that makes one transaction of what gathers while it is busy ([`writer`]).
+//! Some connections look up hashes, each in a task that makes one statement of what gathers ([`lookups`]).
+//! A few more read rows and totals ([`reads`]). The file is in WAL mode, so that readers and the writer do not
+//! wait for each other; other processes may use it at the same time.
+
+mod accounts;
+mod bulk;
+mod closing;
+mod connect;
+mod error;
+mod foreign;
+mod json;
+mod lookups;
+mod mark;
+mod reads;
+mod record;
+mod schema;
+mod transaction;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use hashserv_storage::{
+    Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, Storage, StorageError, Sweep,
+    TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
+};
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+
+use self::bulk::Bulk;
+use self::closing::Closing;
+use self::connect::Connector;
+use self::error::storage_error;
+use self::foreign::ForeignCommits;
+use self::lookups::Lookups;
+use self::reads::Reads;
+use self::record::Records;
+use self::writer::Writer;
+use crate::options::Options;
+
+/// How many connections may look up hashes.
+const READERS: std::ops::RangeInclusive<usize> = 1..=16;
+
+/// Storage in an SQLite file.
+///
+/// # Bounds
+///
+/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A write waits
+/// up to 20 seconds for other processes, then fails with [`StorageError::Timeout`].
+///
+/// # Long work
+///
+/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused) and [`sweep`](Storage::sweep) are
+/// done in chunks of 2,000 rows, each a transaction, with other writes in between. They go on when their
+/// caller has gone. [`close`](Storage::close) stops them after the chunk at hand: what they removed stays
+/// removed, and a sweep that was stopped can be repeated, as its mark is still current.
+///
+/// # Other processes
+///
+/// Every commit of another process is told by [`foreign_removals`](Storage::foreign_removals), as SQLite does
+/// not tell what it changed.
+///
+/// Dropping the storage without [`close`](Storage::close) loses nothing that was acknowledged.
+pub struct SqliteStorage {
+    path: PathBuf,
+    lookups: Lookups,
+    reads: Reads,
+    /// Absent where the database is only read.
+    bulk: Option<Bulk>,
+    foreign: watch::Receiver<u64>,
+    closing: watch::Sender<bool>,
+    tasks: Mutex<Tasks>,
+}
+
+/// What [`Storage::close`] waits for.
+struct Tasks {
+    readers: Vec<JoinHandle<()>>,
+    /// Closed after the others: who closes last moves the write-ahead log into the database, and a connection
+    /// that only reads could not.
+    main: Option<JoinHandle<SqliteConnection>>,
+}
+
+impl SqliteStorage {
+    /// Opens the file; one that does not exist is created, an old one upgraded, unless it is opened read-only.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Open`] where that fails.
+    ///
+    /// # Cancellation
+    ///
+    /// May be dropped at any time: what was created or upgraded by then is complete in itself.
+    pub async fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, StorageError> {
+        let path = path.as_ref();
+        let (connector, mut main) = if options.read_only {
+            Connector::for_reading(path).await?
+        } else {
+            let (connector, mut writer) = Connector::for_writing(path, options.synchronous).await?;
+            record::create_recorder(&mut writer).await.map_err(storage_error)?;
+            (connector, writer)
+        };
+        let commits = ForeignCommits::begin(&mut main).await.map_err(storage_error)?;
+        let mut readers = Vec::new();
+        for _ in 0..options.readers.clamp(*READERS.start(), *READERS.end()) {
+            readers.push(connector.reader().await?);
+        }
+        Ok(Self::start(path, &connector, main, commits, readers, options.read_only))
+    }
+
+    fn start(
+        path: &Path,
+        connector: &Connector,
+        main: SqliteConnection,
+        commits: ForeignCommits,
+        readers: Vec<SqliteConnection>,
+        read_only: bool,
+    ) -> Self {
+        let closing = watch::Sender::new(false);
+        let is_closing = Closing::of(&closing);
+        let foreign = commits.subscribe();
+        let (lookups, readers) = Lookups::start(readers, &is_closing);
+        let reads = Reads::new(connector);
+        let (bulk, main) = if read_only {
+            (None, tokio::spawn(foreign::watch_alone(main, commits, is_closing)))
+        } else {
+            let (writer, main) = Writer::start(main, commits, is_closing);
+            (Some(Bulk { scans: reads.scans().clone(), writer }), main)
+        };
+        let tasks = Mutex::new(Tasks { readers, main: Some(main) });
+        SqliteStorage { path: path.to_owned(), lookups, reads, bulk, foreign, closing, tasks }
+    }
+
+    fn bulk(&self) -> Result<&Bulk, StorageError> {
+        self.bulk.as_ref().ok_or(StorageError::ReadOnly)
+    }
+
+    fn writer(&self) -> Result<&Writer, StorageError> {
+        self.bulk().map(|bulk| &bulk.writer)
+    }
+}
+
+impl fmt::Debug for SqliteStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStorage").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, StorageError> {
+        self.lookups.unihashes(keys).await
+    }
+
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError> {
+        self.lookups.unihashes_exist(unihashes).await
+    }
+
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
+        self.reads.task_row(key).await
+    }
+
+    async fn unified_outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
+        self.reads.unified_outhash_row(key).await
+    }
+
+    async fn outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, StorageError> {
+        self.reads.outhash_row(key).await
+    }
+
+    async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, StorageError> {
+        self.writer()?.record(Records::of_reports(&reports)).await
+    }
+
+    async fn record_unihashes(&self, entries: Vec<UnihashEntry>) -> Result<Vec<Unihash>, StorageError> {
+        self.writer()?.record(Records::of_entries(&entries)).await
+    }
+
+    async fn remove(&self, conditions: &Conditions) -> Result<u64, StorageError> {
+        self.bulk()?.remove(conditions).await
+    }
+
+    async fn clean_unused(&self, before: Option<Timestamp>) -> Result<u64, StorageError> {
+        self.bulk()?.clean_unused(before).await
+    }
+
+    async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
+        self.writer()?.mark(requests).await
+    }
+
+    async fn gc_status(&self) -> Result<GcStatus, StorageError> {
+        self.reads.gc_status().await
+    }
+
+    async fn sweep(&self, mark: &str) -> Result<Sweep, StorageError> {
+        self.bulk()?.sweep(mark).await
+    }
+
+    async fn usage(&self) -> Result<Vec<TableUsage>, StorageError> {
+        self.reads.usage().await
+    }
+
+    async fn user(&self, name: &str) -> Result<Option<UserRecord>, StorageError> {
+        self.reads.user(name).await
+    }
+
+    async fn users(&self) -> Result<Vec<UserRecord>, StorageError> {
+        self.reads.users().await
+    }
+
+    async fn create_user(&self, user: NewUser) -> Result<bool, StorageError> {
+        accounts::create(self.writer()?, user).await
+    }
+
+    async fn put_user(&self, user: NewUser) -> Result<(), StorageError> {
+        accounts::put(self.writer()?, user).await
+    }
+
+    async fn set_permissions(&self, name: &str, permissions: &str) -> Result<bool, StorageError> {
+        accounts::set_permissions(self.writer()?, name, permissions).await
+    }
+
+    async fn set_token(&self, name: &str, token_hash: &str) -> Result<bool, StorageError> {
+        accounts::set_token(self.writer()?, name, token_hash).await
+    }
+
+    async fn delete_user(&self, name: &str) -> Result<bool, StorageError> {
+        accounts::delete(self.writer()?, name).await
+    }
+
+    fn foreign_removals(&self) -> watch::Receiver<u64> {
+        self.foreign.clone()
+    }
+
+    async fn close(&self) {
+        self.closing.send_replace(true);
+        let mut tasks = self.tasks.lock().await;
+        while let Some(reader) = tasks.readers.last_mut() {
+            let _ = reader.await;
+            tasks.readers.pop();
+        }
+        self.reads.close().await;
+        let Some(main) = tasks.main.as_mut() else { return };
+        let main_ended = main.await;
+        tasks.main = None;
+        if let Ok(connection) = main_ended
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(database = %self.path.display(), %error, "closing the database failed");
+        }
+    }
+}

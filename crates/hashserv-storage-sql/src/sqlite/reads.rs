@@ -1,0 +1,182 @@
+//! Reads of single rows, of accounts, and of totals.
+
+use hashserv_storage::{
+    Details, GcStatus, OuthashKey, OuthashRow, StorageError, TableUsage, TaskKey, Timestamp, UnifiedRow,
+    Unihash, UserRecord,
+};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{FromRow, Row as _};
+
+use super::connect::Connector;
+use super::error::storage_error;
+use super::schema::TABLES;
+
+/// How many connections read rows.
+const ROW_CONNECTIONS: u32 = 2;
+
+/// The columns of a report, for those that have the outhashes as `o`.
+macro_rules! outhash_columns {
+    () => {
+        "o.id, o.method, o.taskhash, o.outhash, o.created, o.owner, o.PN, o.PV, o.PR, o.task, o.outhash_siginfo"
+    };
+}
+
+const TASK_ROW: &str = concat!(
+    "SELECT ",
+    outhash_columns!(),
+    ", u.unihash, u.gc_mark FROM outhashes_v2 AS o \
+     JOIN unihashes_v3 AS u ON u.method = o.method AND u.taskhash = o.taskhash \
+     WHERE o.method = ?1 AND o.taskhash = ?2 ORDER BY o.created, o.id LIMIT 1"
+);
+
+const UNIFIED_OUTHASH_ROW: &str = concat!(
+    "SELECT ",
+    outhash_columns!(),
+    ", u.unihash, u.gc_mark FROM outhashes_v2 AS o \
+     JOIN unihashes_v3 AS u ON u.method = o.method AND u.taskhash = o.taskhash \
+     WHERE o.method = ?1 AND o.outhash = ?2 ORDER BY o.created, o.id LIMIT 1"
+);
+
+const OUTHASH_ROW: &str = concat!(
+    "SELECT ",
+    outhash_columns!(),
+    " FROM outhashes_v2 AS o WHERE o.method = ?1 AND o.outhash = ?2 ORDER BY o.created, o.id LIMIT 1"
+);
+
+const GC_STATUS: &str = "\
+    WITH current AS (SELECT (SELECT value FROM config WHERE name = 'gc-mark') AS mark) \
+    SELECT (SELECT mark FROM current) AS mark, \
+           count(*) FILTER (WHERE gc_mark = (SELECT coalesce(mark, '') FROM current)) AS keep, \
+           count(*) FILTER (WHERE gc_mark <> (SELECT coalesce(mark, '') FROM current)) AS remove \
+    FROM unihashes_v3";
+
+const USAGE: &str = "\
+    SELECT (SELECT count(*) FROM unihashes_v3), (SELECT count(*) FROM outhashes_v2), \
+           (SELECT count(*) FROM users), (SELECT count(*) FROM config)";
+
+const USER: &str = "SELECT id, username, token, permissions FROM users WHERE username = ?1";
+
+const USERS: &str = "SELECT id, username, token, permissions FROM users ORDER BY username";
+
+/// The connections for such reads.
+///
+/// What scans whole tables has a connection for itself, so that nothing else waits for it.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    rows: SqlitePool,
+    scans: SqlitePool,
+}
+
+impl Reads {
+    pub(crate) fn new(connector: &Connector) -> Self {
+        Reads { rows: connector.reader_pool(ROW_CONNECTIONS), scans: connector.reader_pool(1) }
+    }
+
+    /// The connection that scans.
+    pub(crate) fn scans(&self) -> &SqlitePool {
+        &self.scans
+    }
+
+    pub(crate) async fn close(&self) {
+        self.rows.close().await;
+        self.scans.close().await;
+    }
+
+    pub(crate) async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
+        let row: Option<Unified> = self.row(TASK_ROW, &[key.method, key.taskhash]).await?;
+        Ok(row.map(|row| row.0))
+    }
+
+    pub(crate) async fn unified_outhash_row(
+        &self,
+        key: OuthashKey<'_>,
+    ) -> Result<Option<UnifiedRow>, StorageError> {
+        let row: Option<Unified> = self.row(UNIFIED_OUTHASH_ROW, &[key.method, key.outhash]).await?;
+        Ok(row.map(|row| row.0))
+    }
+
+    pub(crate) async fn outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, StorageError> {
+        let row: Option<Outhash> = self.row(OUTHASH_ROW, &[key.method, key.outhash]).await?;
+        Ok(row.map(|row| row.0))
+    }
+
+    pub(crate) async fn user(&self, name: &str) -> Result<Option<UserRecord>, StorageError> {
+        let row: Option<User> = self.row(USER, &[name]).await?;
+        Ok(row.map(|row| row.0))
+    }
+
+    pub(crate) async fn users(&self) -> Result<Vec<UserRecord>, StorageError> {
+        let rows: Vec<User> = sqlx::query_as(USERS).fetch_all(&self.rows).await.map_err(storage_error)?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    pub(crate) async fn gc_status(&self) -> Result<GcStatus, StorageError> {
+        let (mark, keep, remove): (Option<String>, i64, i64) =
+            sqlx::query_as(GC_STATUS).fetch_one(&self.scans).await.map_err(storage_error)?;
+        Ok(GcStatus { mark, keep: keep.unsigned_abs(), remove: remove.unsigned_abs() })
+    }
+
+    pub(crate) async fn usage(&self) -> Result<Vec<TableUsage>, StorageError> {
+        let row = sqlx::query(USAGE).fetch_one(&self.scans).await.map_err(storage_error)?;
+        let usage = TABLES.into_iter().enumerate().map(|(index, table)| {
+            let rows: i64 = row.try_get(index)?;
+            Ok(TableUsage { table, rows: rows.unsigned_abs() })
+        });
+        usage.collect::<Result<_, _>>().map_err(storage_error)
+    }
+
+    async fn row<T>(&self, sql: &'static str, keys: &[&str]) -> Result<Option<T>, StorageError>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let query = keys.iter().fold(sqlx::query_as(sql), |query, key| query.bind((*key).to_owned()));
+        query.fetch_optional(&self.rows).await.map_err(storage_error)
+    }
+}
+
+struct Outhash(OuthashRow);
+struct Unified(UnifiedRow);
+struct User(UserRecord);
+
+impl FromRow<'_, SqliteRow> for Outhash {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let created: Option<String> = row.try_get("created")?;
+        Ok(Outhash(OuthashRow {
+            id: row.try_get("id")?,
+            method: row.try_get("method")?,
+            taskhash: row.try_get("taskhash")?,
+            outhash: row.try_get("outhash")?,
+            created: created.as_deref().and_then(Timestamp::parse),
+            details: Details {
+                owner: row.try_get("owner")?,
+                pn: row.try_get("PN")?,
+                pv: row.try_get("PV")?,
+                pr: row.try_get("PR")?,
+                task: row.try_get("task")?,
+                outhash_siginfo: row.try_get("outhash_siginfo")?,
+            },
+        }))
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Unified {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let unihash: String = row.try_get("unihash")?;
+        Ok(Unified(UnifiedRow {
+            report: Outhash::from_row(row)?.0,
+            unihash: Unihash::from_stored(&unihash),
+            gc_mark: row.try_get("gc_mark")?,
+        }))
+    }
+}
+
+impl FromRow<'_, SqliteRow> for User {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(User(UserRecord {
+            id: row.try_get("id")?,
+            name: row.try_get("username")?,
+            token_hash: row.try_get("token")?,
+            permissions: row.try_get("permissions")?,
+        }))
+    }
+}

@@ -1,0 +1,127 @@
+//! Recording reports and unihashes.
+
+use hashserv_storage::{Report, Unihash, UnihashEntry};
+use sqlx::Executor as _;
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::SharedError;
+use super::json::{self, Items};
+use super::transaction::{self, transaction};
+
+/// A view that records the reports inserted into it, one after the other, as the rules of equivalence want.
+///
+/// Each report sees those before it, which makes a batch of any size one round trip. View and trigger are
+/// temporary: they belong to the connection and leave no trace in the file.
+const CREATE_RECORDER: &str = "
+CREATE TEMP VIEW reported AS
+    SELECT NULL AS method, NULL AS taskhash, NULL AS outhash, NULL AS unihash, NULL AS created, NULL AS owner,
+           NULL AS PN, NULL AS PV, NULL AS PR, NULL AS task, NULL AS outhash_siginfo;
+CREATE TEMP TRIGGER record_reported INSTEAD OF INSERT ON reported BEGIN
+    INSERT INTO outhashes_v2 (method, taskhash, outhash, created, owner, PN, PV, PR, task, outhash_siginfo)
+        VALUES (NEW.method, NEW.taskhash, NEW.outhash, NEW.created, NEW.owner, NEW.PN, NEW.PV, NEW.PR, NEW.task,
+                NEW.outhash_siginfo)
+        ON CONFLICT (method, taskhash, outhash) DO NOTHING;
+    INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
+        SELECT NEW.method, NEW.taskhash,
+               coalesce(
+                   (SELECT u.unihash FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
+                    WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
+                      AND u.method = o.method AND u.taskhash = o.taskhash
+                    ORDER BY o.created, o.id LIMIT 1),
+                   NEW.unihash),
+               coalesce((SELECT value FROM config WHERE name = 'gc-mark'), '')
+        WHERE NOT EXISTS (SELECT 1 FROM unihashes_v3 WHERE method = NEW.method AND taskhash = NEW.taskhash);
+END;
+";
+
+/// The unihashes that the keys, an object of taskhashes and methods, now have.
+macro_rules! select_unihashes {
+    () => {
+        "; SELECT json_group_array((SELECT unihash FROM unihashes_v3 WHERE method = k.value AND taskhash = k.key)) \
+         FROM json_each(?2) AS k"
+    };
+}
+
+const RECORD_REPORTS: &str = transaction!(
+    "INSERT INTO reported \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
+            value ->> 8, value ->> 9, value ->> 10 \
+     FROM json_each(?1)",
+    select_unihashes!()
+);
+
+const RECORD_UNIHASHES: &str = transaction!(
+    "INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, \
+            coalesce((SELECT c.value FROM config AS c WHERE c.name = 'gc-mark'), '') \
+     FROM json_each(?1) WHERE true ON CONFLICT (method, taskhash) DO NOTHING",
+    select_unihashes!()
+);
+
+/// Prepares the connection that writes.
+pub(crate) async fn create_recorder(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    writer.execute(CREATE_RECORDER).await?;
+    Ok(())
+}
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Reports,
+    Unihashes,
+}
+
+/// What one caller wants recorded.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) kind: Kind,
+    /// What to record.
+    items: Items,
+    /// The tasks whose unihashes are wanted.
+    keys: Items,
+}
+
+impl Records {
+    pub(crate) fn of_reports(reports: &[Report]) -> Self {
+        Records {
+            kind: Kind::Reports,
+            items: Items::of_reports(reports),
+            keys: Items::of_task_keys(reports.iter().map(Report::task_key)),
+        }
+    }
+
+    pub(crate) fn of_entries(entries: &[UnihashEntry]) -> Self {
+        Records {
+            kind: Kind::Unihashes,
+            items: Items::of_entries(entries),
+            keys: Items::of_task_keys(entries.iter().map(UnihashEntry::task_key)),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.items.count()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.items.bytes() + self.keys.bytes()
+    }
+}
+
+/// Records what callers want, all of one kind, in one transaction; gives the unihashes of all in order.
+pub(crate) async fn record(
+    writer: &mut SqliteConnection,
+    records: &[&Records],
+) -> Result<Vec<Unihash>, SharedError> {
+    let sql = match records.first().map(|records| records.kind) {
+        Some(Kind::Reports) => RECORD_REPORTS,
+        Some(Kind::Unihashes) => RECORD_UNIHASHES,
+        None => return Ok(Vec::new()),
+    };
+    let items = json::array(records.iter().map(|records| &records.items));
+    let keys = json::object(records.iter().map(|records| &records.keys));
+    let found = transaction::run(writer, sql, [items, keys]).await?;
+    let unihashes = json::parse_unihashes(&found)
+        .and_then(|found| json::expect_count(found, records.iter().map(|records| records.count()).sum()))
+        .map_err(|error| sqlx::Error::Decode(error.into()))?;
+    unihashes.into_iter().map(|unihash| unihash.ok_or_else(|| sqlx::Error::RowNotFound.into())).collect()
+}
