@@ -1,24 +1,18 @@
 //! A connection, whole or in two halves.
 
-use hashserv_protocol::LineBuffer;
+use hashserv_protocol::{Framing, LineBuffer};
 use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::WebSocketStream;
 
 use crate::receive::{ReceiveHalf, Source};
 use crate::send::{SendHalf, Sink};
+use crate::socket::Socket;
+use crate::websocket::WebSocket;
 use crate::{Peer, TransportError};
 
 /// How many bytes an in-memory connection holds in each direction before its sender waits.
 const MEMORY_CAPACITY: usize = 64 * 1024;
-
-/// What a transport makes of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// A stream of bytes, each line ended by `\n`: a long message must be sent in chunks.
-    Lines,
-    /// A message a line (WebSocket): nothing is chunked.
-    Messages,
-}
 
 /// What a connection takes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +115,12 @@ impl Connection {
     pub(crate) fn tcp(stream: TcpStream, peer: Peer, limits: &Limits) -> Self {
         let (source, sink) = stream.into_split();
         Connection::from_parts(Source::Tcp(source), Sink::Tcp(sink), peer, limits.max_line)
+    }
+
+    pub(crate) fn websocket(stream: WebSocketStream<Socket>, peer: Peer, limits: &Limits) -> Self {
+        let socket = WebSocket::new(stream);
+        let (source, sink) = (Source::WebSocket(socket.clone()), Sink::WebSocket(socket));
+        Connection::from_parts(source, sink, peer, limits.max_message)
     }
 
     fn memory(stream: DuplexStream, limits: &Limits) -> Self {

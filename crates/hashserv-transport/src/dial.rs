@@ -1,15 +1,27 @@
 //! Connecting to a server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use hashserv_protocol::Address;
+use hashserv_protocol::{Address, Host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::{Connection, Limits, Peer, TransportError, tcp, unix};
+use crate::socket::Socket;
+use crate::tls::ClientTls;
+use crate::{Connection, Limits, Peer, TransportError, tcp, unix, upgrade, websocket};
+
+/// The ports that are dialled where the address has none.
+const WS_PORT: u16 = 80;
+const WSS_PORT: u16 = 443;
 
 /// How a [`Dialer`] connects.
 #[derive(Clone, Debug)]
 pub struct DialOptions {
+    /// A PEM file with the authorities that alone are trusted for `wss://`, or with the very certificate of a
+    /// server that signed its own. Without it, those that the system trusts (or `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` name).
+    pub tls_ca: Option<PathBuf>,
     /// How long one dial may take in all, from the look-up of the name to the end of the last handshake.
     /// 30 s by default.
     pub connect_timeout: Duration,
@@ -19,21 +31,23 @@ pub struct DialOptions {
 
 impl Default for DialOptions {
     fn default() -> Self {
-        DialOptions { connect_timeout: Duration::from_secs(30), limits: Limits::default() }
+        DialOptions { tls_ca: None, connect_timeout: Duration::from_secs(30), limits: Limits::default() }
     }
 }
 
-/// Connects to servers. Make one and keep it.
+/// Connects to servers. Make one and keep it: it remembers TLS sessions, which makes the next handshake cheap.
 #[derive(Debug)]
 pub struct Dialer {
     options: DialOptions,
+    tls: ClientTls,
 }
 
 impl Dialer {
-    /// A dialer; reads nothing from the disk yet.
+    /// A dialer. The trusted certificates are read when the first `wss://` address is dialled.
     #[must_use]
     pub fn new(options: DialOptions) -> Self {
-        Dialer { options }
+        let tls = ClientTls::new(options.tls_ca.clone());
+        Dialer { options, tls }
     }
 
     /// Connects to `address`. Where its host is empty, to this machine.
@@ -43,7 +57,9 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// [`TransportError::Connect`] or [`TransportError::ConnectTimeout`] if there is no server to be reached.
+    /// [`TransportError::Connect`] or [`TransportError::ConnectTimeout`] if there is no server to be reached;
+    /// [`TransportError::Tls`], [`TransportError::Refused`] or [`TransportError::WebSocket`] if it is not the
+    /// server that was meant; [`TransportError::Certificate`] if `tls_ca` cannot be read.
     pub async fn dial(&self, address: &Address) -> Result<Connection, TransportError> {
         let limit = self.options.connect_timeout;
         timeout(limit, self.connect(address))
@@ -52,18 +68,73 @@ impl Dialer {
     }
 
     async fn connect(&self, address: &Address) -> Result<Connection, TransportError> {
-        let failed = TransportError::connect(address);
         let limits = &self.options.limits;
         let peer = Peer::dialled(address);
         match address {
             Address::Unix(path) => {
-                let stream = unix::connect(path).await.map_err(failed)?;
+                let stream = unix::connect(path).await.map_err(TransportError::connect(address))?;
                 Ok(Connection::unix(stream, peer, limits))
             }
-            Address::Tcp(host) | Address::WebSocket { host, .. } => {
-                let stream = tcp::connect(host, host.port.unwrap_or(0)).await.map_err(failed)?;
+            Address::Tcp(host) => {
+                let stream = connect_tcp(address, host, host.port.unwrap_or(0)).await?;
                 Ok(Connection::tcp(stream, peer, limits))
             }
+            Address::WebSocket { tls, host, path } => {
+                // Boxed so that the connections without these handshakes stay small.
+                let socket = Box::pin(self.open(address, *tls, host, &peer)).await?;
+                let url = url(host, path);
+                let stream =
+                    Box::pin(upgrade::request(socket, &peer, &url, websocket::config(limits))).await?;
+                Ok(Connection::websocket(stream, peer, limits))
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        address: &Address,
+        tls: bool,
+        host: &Host,
+        peer: &Peer,
+    ) -> Result<Socket, TransportError> {
+        let port = host.port.unwrap_or(if tls { WSS_PORT } else { WS_PORT });
+        let stream = connect_tcp(address, host, port).await?;
+        if !tls {
+            return Ok(Socket::Plain(stream));
+        }
+        let stream = self.tls.connect(stream, name(host), peer).await?;
+        Ok(Socket::Tls(Box::new(stream.into())))
+    }
+}
+
+async fn connect_tcp(address: &Address, host: &Host, port: u16) -> Result<TcpStream, TransportError> {
+    tcp::connect(name(host), port).await.map_err(TransportError::connect(address))
+}
+
+/// An address that stands for all of a server's is on this machine.
+fn name(host: &Host) -> &str {
+    if host.name.is_empty() { "localhost" } else { &host.name }
+}
+
+/// What the HTTP library takes path and Host header from; it does not care for TLS.
+fn url(host: &Host, path: &str) -> String {
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("ws://{}{slash}{path}", Host::new(name(host), host.port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_names_host_and_path_as_they_were_given() {
+        for (host, path, expected) in [
+            (Host::new("example.com", None), "", "ws://example.com/"),
+            (Host::new("example.com", Some(8080)), "/ws", "ws://example.com:8080/ws"),
+            (Host::new("::1", Some(80)), "?token=1", "ws://[::1]:80/?token=1"),
+            (Host::new("", Some(80)), "/", "ws://localhost:80/"),
+        ] {
+            assert_eq!(url(&host, path), expected);
         }
     }
 }

@@ -126,6 +126,14 @@ impl TransportError {
         move |source| TransportError::Io { peer, source }
     }
 
+    pub(crate) fn websocket(peer: &Peer) -> impl FnOnce(tungstenite::Error) -> Self {
+        let peer = peer.clone();
+        move |error| match error {
+            tungstenite::Error::Io(source) => TransportError::Io { peer, source },
+            error => TransportError::WebSocket { peer, source: Box::new(error) },
+        }
+    }
+
     pub(crate) fn connect(address: &Address) -> impl FnOnce(io::Error) -> Self {
         let address = address.clone();
         move |source| TransportError::Connect { address, source }

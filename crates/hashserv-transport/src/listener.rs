@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use hashserv_protocol::{Address, Host};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, sleep_until};
 
+use crate::socket::Socket;
 use crate::unix::SocketFile;
-use crate::{Connection, Limits, Peer, TransportError, tcp, unix};
+use crate::{Connection, Limits, Peer, ServerTls, TransportError, tcp, unix, upgrade, websocket};
 
 /// How long to wait when the system has no resources for another connection.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -23,6 +25,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 pub struct ListenOptions {
     /// Whether several processes may share the port (SO_REUSEPORT); of no meaning for unix sockets.
     pub reuseport: bool,
+    /// The certificate for `wss://` addresses, which cannot do without.
+    pub tls: Option<Arc<ServerTls>>,
     /// What the connections take at most.
     pub limits: Limits,
 }
@@ -34,12 +38,21 @@ pub struct ListenOptions {
 pub struct Listener {
     sockets: Sockets,
     address: Address,
-    options: ListenOptions,
+    protocol: Protocol,
+    limits: Limits,
     /// Nothing is accepted before, since the system lacks the resources.
     resume_at: Option<Instant>,
     warned_at: Option<Instant>,
     /// Removed last, when nobody can connect any more.
     _file: Option<SocketFile>,
+}
+
+/// What is spoken on a TCP socket.
+#[derive(Clone, Debug)]
+enum Protocol {
+    Lines,
+    WebSocket,
+    SecureWebSocket(Arc<ServerTls>),
 }
 
 #[derive(Debug)]
@@ -61,8 +74,10 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`TransportError::Bind`], [`TransportError::InUse`] or [`TransportError::NotASocket`].
+    /// [`TransportError::Bind`], [`TransportError::InUse`], [`TransportError::NotASocket`] or
+    /// [`TransportError::NoCertificate`].
     pub async fn bind(address: &Address, options: &ListenOptions) -> Result<Listener, TransportError> {
+        let protocol = protocol(address, options)?;
         let (sockets, address, file) = match address {
             Address::Unix(path) => {
                 let (listener, file) = unix::bind(address, path).await?;
@@ -76,8 +91,8 @@ impl Listener {
                 (Sockets::Tcp { listeners, first: 0 }, with_host(address, local), None)
             }
         };
-        let options = options.clone();
-        Ok(Listener { sockets, address, options, resume_at: None, warned_at: None, _file: file })
+        let limits = options.limits;
+        Ok(Listener { sockets, address, protocol, limits, resume_at: None, warned_at: None, _file: file })
     }
 
     /// The address that is listened on, with the real port, in a form that a client on this machine can dial:
@@ -99,7 +114,9 @@ impl Listener {
                 self.resume_at = None;
             }
             match poll_fn(|cx| self.sockets.poll_accept(cx)).await {
-                Ok((socket, peer)) => return Incoming { socket, peer, options: self.options.clone() },
+                Ok((socket, peer)) => {
+                    return Incoming { socket, peer, protocol: self.protocol.clone(), limits: self.limits };
+                }
                 Err(error) if concerns_one_connection(&error) => {
                     tracing::debug!(address = %self.address, %error, "a connection was gone before it was accepted");
                 }
@@ -123,7 +140,8 @@ impl Listener {
 pub struct Incoming {
     socket: Accepted,
     peer: Peer,
-    options: ListenOptions,
+    protocol: Protocol,
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -147,12 +165,29 @@ impl Incoming {
     ///
     /// When a handshake fails; the client has been told as far as its protocol allows.
     pub async fn establish(self) -> Result<Connection, TransportError> {
-        let limits = &self.options.limits;
-        Ok(match self.socket {
-            Accepted::Unix(stream) => Connection::unix(stream, self.peer, limits),
-            Accepted::Tcp(stream) => Connection::tcp(stream, self.peer, limits),
-        })
+        let Incoming { socket, peer, protocol, limits } = self;
+        let stream = match socket {
+            Accepted::Unix(stream) => return Ok(Connection::unix(stream, peer, &limits)),
+            Accepted::Tcp(stream) => stream,
+        };
+        // The handshakes are boxed so that the connections without them stay small.
+        match protocol {
+            Protocol::Lines => Ok(Connection::tcp(stream, peer, &limits)),
+            Protocol::WebSocket => Box::pin(upgrade(Socket::Plain(stream), peer, limits)).await,
+            Protocol::SecureWebSocket(tls) => {
+                let secure = async {
+                    let stream = tls.accept(stream, &peer).await?;
+                    upgrade(Socket::Tls(Box::new(stream.into())), peer, limits).await
+                };
+                Box::pin(secure).await
+            }
+        }
     }
+}
+
+async fn upgrade(socket: Socket, peer: Peer, limits: Limits) -> Result<Connection, TransportError> {
+    let stream = upgrade::accept(socket, &peer, websocket::config(&limits)).await?;
+    Ok(Connection::websocket(stream, peer, &limits))
 }
 
 impl Sockets {
@@ -197,6 +232,17 @@ fn concerns_one_connection(error: &io::Error) -> bool {
             | PermissionDenied
             | TimedOut
     )
+}
+
+fn protocol(address: &Address, options: &ListenOptions) -> Result<Protocol, TransportError> {
+    Ok(match (address, &options.tls) {
+        (Address::Unix(_) | Address::Tcp(_), _) => Protocol::Lines,
+        (Address::WebSocket { tls: false, .. }, _) => Protocol::WebSocket,
+        (Address::WebSocket { tls: true, .. }, Some(tls)) => Protocol::SecureWebSocket(tls.clone()),
+        (Address::WebSocket { tls: true, .. }, None) => {
+            return Err(TransportError::NoCertificate { address: address.clone() });
+        }
+    })
 }
 
 fn local_host(host: &Host, listeners: &[TcpListener]) -> io::Result<Host> {

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 use hashserv_protocol::LineBuffer;
 use tokio::io::{AsyncRead, DuplexStream, ReadHalf};
 use tokio::net::{tcp, unix};
+use tokio_tungstenite::tungstenite::{self, error::CapacityError};
 use tokio_util::bytes::BufMut;
 use tokio_util::io::poll_read_buf;
 
+use crate::websocket::WebSocket;
 use crate::{Framing, Peer, TransportError};
 
 /// How much one call of [`ReceiveHalf::receive`] takes, so that a batch of lines is one call and one session
@@ -36,6 +38,7 @@ pub(crate) enum Source {
     Unix(unix::OwnedReadHalf),
     Tcp(tcp::OwnedReadHalf),
     Memory(ReadHalf<DuplexStream>),
+    WebSocket(WebSocket),
 }
 
 #[derive(Debug)]
@@ -57,6 +60,7 @@ impl ReceiveHalf {
     pub fn framing(&self) -> Framing {
         match self.source {
             Source::Unix(_) | Source::Tcp(_) | Source::Memory(_) => Framing::Lines,
+            Source::WebSocket(_) => Framing::Messages,
         }
     }
 
@@ -84,6 +88,11 @@ impl ReceiveHalf {
     /// Whether the peer has closed its side in good order.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
+    }
+
+    /// Whether the connection broke, or the peer broke the rules.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state, State::Failing(_) | State::Failed)
     }
 
     pub(crate) fn source(&mut self) -> &mut Source {
@@ -125,8 +134,8 @@ impl ReceiveHalf {
                 self.state = State::Ended;
                 Ok(outcome.received > 0)
             }
-            Some(End::Broken(source)) => {
-                let error = TransportError::io(&self.peer)(source);
+            Some(End::Broken(error)) => {
+                let error = self.explain(error);
                 if outcome.received == 0 {
                     self.state = State::Failed;
                     return Err(error);
@@ -136,18 +145,35 @@ impl ReceiveHalf {
             }
         }
     }
+
+    fn explain(&self, error: tungstenite::Error) -> TransportError {
+        match error {
+            tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+                TransportError::MessageTooLarge { peer: self.peer.clone(), max: self.lines.max_line() }
+            }
+            error => TransportError::websocket(&self.peer)(error),
+        }
+    }
 }
 
 /// What one attempt to receive brought.
-struct Outcome {
+pub(crate) struct Outcome {
     /// In bytes.
-    received: usize,
-    end: Option<End>,
+    pub(crate) received: usize,
+    pub(crate) end: Option<End>,
 }
 
-enum End {
+/// Why nothing more is to be had.
+pub(crate) enum End {
     Closed,
-    Broken(io::Error),
+    /// On a stream it is an I/O error.
+    Broken(tungstenite::Error),
+}
+
+impl<E: Into<tungstenite::Error>> From<E> for End {
+    fn from(error: E) -> Self {
+        End::Broken(error.into())
+    }
 }
 
 impl Source {
@@ -164,9 +190,10 @@ impl Source {
             Source::Unix(half) => half.as_ref().poll_read_ready(cx),
             Source::Tcp(half) => half.as_ref().poll_read_ready(cx),
             Source::Memory(_) => Poll::Ready(Ok(())),
+            Source::WebSocket(socket) => return socket.poll_receive(cx, lines, space),
         };
         if let Err(error) = ready!(readiness) {
-            return Poll::Ready(Outcome { received: 0, end: Some(End::Broken(error)) });
+            return Poll::Ready(Outcome { received: 0, end: Some(End::from(error)) });
         }
         if large {
             lines.room().reserve(BATCH_SIZE);
@@ -175,6 +202,7 @@ impl Source {
             Source::Unix(half) => poll_fill(half, cx, lines, space),
             Source::Tcp(half) => poll_fill(half, cx, lines, space),
             Source::Memory(half) => poll_fill(half, cx, lines, space),
+            Source::WebSocket(socket) => socket.poll_receive(cx, lines, space),
         }
     }
 }
@@ -201,7 +229,7 @@ fn poll_fill(
                     break None;
                 }
             }
-            Poll::Ready(Err(error)) => break Some(End::Broken(error)),
+            Poll::Ready(Err(error)) => break Some(End::from(error)),
         }
     };
     Poll::Ready(Outcome { received, end })

@@ -1,10 +1,9 @@
 //! The sending half of a connection.
 
-use std::io;
-
 use tokio::io::{AsyncWriteExt, DuplexStream, WriteHalf};
 use tokio::net::{tcp, unix};
 
+use crate::websocket::WebSocket;
 use crate::{Framing, Peer, TransportError};
 
 /// The sending half of a [`Connection`](crate::Connection).
@@ -19,6 +18,7 @@ pub(crate) enum Sink {
     Unix(unix::OwnedWriteHalf),
     Tcp(tcp::OwnedWriteHalf),
     Memory(WriteHalf<DuplexStream>),
+    WebSocket(WebSocket),
 }
 
 impl SendHalf {
@@ -31,6 +31,7 @@ impl SendHalf {
     pub fn framing(&self) -> Framing {
         match self.sink {
             Sink::Unix(_) | Sink::Tcp(_) | Sink::Memory(_) => Framing::Lines,
+            Sink::WebSocket(_) => Framing::Messages,
         }
     }
 
@@ -44,6 +45,9 @@ impl SendHalf {
             Sink::Unix(half) => half.write_all(lines).await,
             Sink::Tcp(half) => half.write_all(lines).await,
             Sink::Memory(half) => half.write_all(lines).await,
+            Sink::WebSocket(socket) => {
+                return socket.send(lines).await.map_err(TransportError::websocket(&self.peer));
+            }
         };
         sent.map_err(TransportError::io(&self.peer))
     }
@@ -54,11 +58,13 @@ impl SendHalf {
         crate::close::finish(&mut self).await;
     }
 
-    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+    /// Whether the peer could be told.
+    pub(crate) async fn say_goodbye(&mut self) -> bool {
         match &mut self.sink {
-            Sink::Unix(half) => half.shutdown().await,
-            Sink::Tcp(half) => half.shutdown().await,
-            Sink::Memory(half) => half.shutdown().await,
+            Sink::Unix(half) => half.shutdown().await.is_ok(),
+            Sink::Tcp(half) => half.shutdown().await.is_ok(),
+            Sink::Memory(half) => half.shutdown().await.is_ok(),
+            Sink::WebSocket(socket) => socket.say_goodbye().await.is_ok(),
         }
     }
 }

@@ -38,10 +38,9 @@ pub(crate) async fn bind(host: &Host, port: u16, reuseport: bool) -> io::Result<
     bind_all(&addresses, reuseport)
 }
 
-/// Connects to `host`, trying its addresses one after the other but waiting for none of them alone; the caller
+/// Connects to the host `name`, trying its addresses one after the other but waiting for none of them alone; the caller
 /// bounds the time.
-pub(crate) async fn connect(host: &Host, port: u16) -> io::Result<TcpStream> {
-    let name = if host.name.is_empty() { "localhost" } else { &host.name };
+pub(crate) async fn connect(name: &str, port: u16) -> io::Result<TcpStream> {
     let mut attempts = FuturesUnordered::new();
     for (place, address) in interleave(lookup_host((name, port)).await?).into_iter().enumerate() {
         attempts.push(async move {
@@ -146,7 +145,7 @@ mod tests {
         let host = Host::new("127.0.0.1", Some(0));
         let listeners = bind(&host, 0, false).await.unwrap();
         let port = listeners[0].local_addr().unwrap().port();
-        let (dialled, accepted) = tokio::join!(connect(&host, port), listeners[0].accept());
+        let (dialled, accepted) = tokio::join!(connect(&host.name, port), listeners[0].accept());
         for stream in [dialled.unwrap(), accepted.unwrap().0] {
             let socket = SockRef::from(&stream);
             assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());

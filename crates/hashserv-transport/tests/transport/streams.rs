@@ -9,53 +9,12 @@ use hashserv_transport::{
     Connection, DialOptions, Dialer, Framing, Limits, ListenOptions, Listener, TransportError,
 };
 
-async fn listen(address: &Address) -> Listener {
-    Listener::bind(address, &ListenOptions::default()).await.unwrap()
-}
+use crate::support::{connect, dial, echo_a_long_batch, echo_both_ways, listen, loopback, next_line, port};
 
-async fn dial(address: &Address) -> Connection {
-    Dialer::new(DialOptions::default()).dial(address).await.unwrap()
-}
-
-/// Both ends of a connection over `address`: the client's and the server's.
-async fn connect(address: &Address) -> (Connection, Connection) {
-    let mut listener = listen(address).await;
-    let local = listener.local_address().clone();
-    let server = async { listener.accept().await.establish().await.unwrap() };
-    tokio::join!(dial(&local), server)
-}
+const LINES: &[&[u8]] = &[b"a line", &[b'x'; 60 * 1024], b""];
 
 fn unix_in(directory: &tempfile::TempDir) -> Address {
     Address::Unix(directory.path().join("hashserver.sock"))
-}
-
-fn loopback() -> Address {
-    "127.0.0.1:0".parse().unwrap()
-}
-
-async fn next_line(connection: &mut Connection) -> Option<Vec<u8>> {
-    loop {
-        if let Some(line) = connection.lines().next_line().unwrap() {
-            return Some(line.to_vec());
-        }
-        if !connection.receive().await.unwrap() {
-            return None;
-        }
-    }
-}
-
-async fn echo_both_ways(mut client: Connection, mut server: Connection) {
-    assert_eq!((client.framing(), server.framing()), (Framing::Lines, Framing::Lines));
-    for line in [&b"a line"[..], &[b'x'; 60 * 1024], b""] {
-        client.send(&[line, b"\n"].concat()).await.unwrap();
-        assert_eq!(next_line(&mut server).await.unwrap(), line);
-        server.send(&[line, b"\n"].concat()).await.unwrap();
-        assert_eq!(next_line(&mut client).await.unwrap(), line);
-    }
-    client.close().await;
-    assert_eq!(next_line(&mut server).await, None);
-    assert_eq!(next_line(&mut server).await, None, "the end stays the end");
-    server.close().await;
 }
 
 #[tokio::test]
@@ -63,40 +22,19 @@ async fn lines_go_both_ways_on_every_stream() {
     let directory = tempfile::tempdir().unwrap();
     for address in [unix_in(&directory), loopback()] {
         let (client, server) = connect(&address).await;
-        echo_both_ways(client, server).await;
+        assert_eq!(client.framing(), Framing::Lines);
+        echo_both_ways(client, server, LINES).await;
     }
     let (client, server) = Connection::pair(Limits::default());
-    echo_both_ways(client, server).await;
+    echo_both_ways(client, server, LINES).await;
 }
 
 #[tokio::test]
 async fn a_long_batch_is_answered_while_it_is_sent() {
     let directory = tempfile::tempdir().unwrap();
     for address in [unix_in(&directory), loopback()] {
-        let (client, mut server) = connect(&address).await;
-        let batch = b"0123456789\n".repeat(300_000);
-        let echo = tokio::spawn(async move {
-            while server.receive().await.unwrap() {
-                let lines = server.lines().complete().unwrap().to_vec();
-                server.send(&lines).await.unwrap();
-                server.lines().consume(lines.len());
-            }
-        });
-        let (mut replies, mut requests) = client.split();
-        let receive = async {
-            let mut received = 0;
-            while received < batch.len() {
-                assert!(replies.receive().await.unwrap());
-                let lines = replies.lines().complete().unwrap().len();
-                replies.lines().consume(lines);
-                received += lines;
-            }
-        };
-        let (sent, ()) = tokio::join!(requests.send(&batch), receive);
-        sent.unwrap();
-        requests.close().await;
-        assert!(!replies.receive().await.unwrap());
-        echo.await.unwrap();
+        let (client, server) = connect(&address).await;
+        echo_a_long_batch(client, server).await;
     }
 }
 
@@ -161,10 +99,7 @@ async fn an_idle_connection_holds_no_buffer() {
 #[tokio::test]
 async fn a_broken_connection_hands_over_what_arrived_first() {
     let mut listener = listen(&loopback()).await;
-    let Address::Tcp(Host { name, port: Some(port) }) = listener.local_address().clone() else {
-        panic!("TCP has a host and a port")
-    };
-    let peer = std::net::TcpStream::connect((name, port)).unwrap();
+    let peer = std::net::TcpStream::connect(("127.0.0.1", port(&listener))).unwrap();
     let mut server = listener.accept().await.establish().await.unwrap();
     std::io::Write::write_all(&mut &peer, b"last words\n").unwrap();
     assert_eq!(next_line(&mut server).await.unwrap(), b"last words");
@@ -186,7 +121,7 @@ async fn paths_of_any_length_work() {
         let path = deep.join(&name);
         let address = Address::Unix(path.clone());
         let (client, server) = connect(&address).await;
-        echo_both_ways(client, server).await;
+        echo_both_ways(client, server, LINES).await;
         assert!(!path.exists(), "the listener removed its file");
     }
     assert_eq!(std::fs::read_dir(&deep).unwrap().count(), 0, "nothing is left behind");
@@ -200,7 +135,7 @@ async fn a_stale_socket_file_is_replaced() {
     drop(UnixListener::bind(path).unwrap());
     assert!(path.exists());
     let (client, server) = connect(&address).await;
-    echo_both_ways(client, server).await;
+    echo_both_ways(client, server, LINES).await;
 }
 
 #[tokio::test]
@@ -214,7 +149,7 @@ async fn a_live_server_keeps_its_socket() {
     drop(probe);
     let (client, server) =
         tokio::join!(dial(&address), async { first.accept().await.establish().await.unwrap() });
-    echo_both_ways(client, server).await;
+    echo_both_ways(client, server, LINES).await;
 }
 
 #[tokio::test]
@@ -280,7 +215,7 @@ async fn an_empty_host_listens_on_both_families() {
         let address = Address::Tcp(Host::new(host, port));
         let (client, server) =
             tokio::join!(dial(&address), async { listener.accept().await.establish().await.unwrap() });
-        echo_both_ways(client, server).await;
+        echo_both_ways(client, server, LINES).await;
     }
     dial(&listener.local_address().clone()).await;
 }

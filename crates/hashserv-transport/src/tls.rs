@@ -1,0 +1,70 @@
+//! TLS for `wss://`: our certificate, and whom we trust.
+
+mod client;
+mod failure;
+mod self_signed;
+mod server;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+pub(crate) use client::ClientTls;
+pub use server::ServerTls;
+
+use crate::TransportError;
+
+/// The cryptography, named at each use so that no process-wide default is needed.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The certificates in a PEM file, one at least.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unusable(path, &error))?;
+    if certificates.is_empty() {
+        return Err(unusable(path, &"there is no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> TransportError {
+    TransportError::Certificate { path: path.to_owned(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::HandshakeKind;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::Peer;
+
+    #[tokio::test]
+    async fn a_client_that_comes_back_resumes_its_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let server = ServerTls::self_signed(directory.path(), &[]).unwrap();
+        let client = ClientTls::new(Some(directory.path().join("hashserv-cert.pem")));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let (dialled, accepted) =
+                tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+            let peer = Peer::memory();
+            let (near, far) = tokio::join!(
+                client.connect(dialled.unwrap(), "localhost", &peer),
+                server.accept(accepted.unwrap().0, &peer)
+            );
+            let (mut near, mut far) = (near.unwrap(), far.unwrap());
+            // The ticket comes with the first data.
+            far.write_all(b"x").await.unwrap();
+            assert_eq!(near.read_u8().await.unwrap(), b'x');
+            assert_eq!(near.get_ref().1.handshake_kind(), Some(expected));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Connections over WebSocket.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use futures_util::{SinkExt, StreamExt};
+use hashserv_protocol::Address;
+use hashserv_transport::{
+    Connection, DialOptions, Dialer, Framing, Limits, ListenOptions, Listener, TransportError,
+};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::support::{connect, connect_to, echo_a_long_batch, echo_both_ways, next_line, port};
+
+fn loopback() -> Address {
+    "ws://127.0.0.1:0/ws".parse().unwrap()
+}
+
+async fn listen() -> Listener {
+    crate::support::listen(&loopback()).await
+}
+
+type RawClient = WebSocketStream<tokio::net::TcpStream>;
+
+/// A client that can do what ours does not, and the server's end.
+async fn connect_raw(
+    listener: &mut Listener,
+    request: impl IntoClientRequest + Unpin,
+) -> (RawClient, Connection) {
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port(listener))).await.unwrap();
+    let server = async { listener.accept().await.establish().await.unwrap() };
+    let (client, server) = tokio::join!(client_async(request, stream), server);
+    (client.unwrap().0, server)
+}
+
+async fn close_code(client: &mut RawClient) -> CloseCode {
+    loop {
+        if let Message::Close(Some(frame)) = client.next().await.unwrap().unwrap() {
+            return frame.code;
+        }
+    }
+}
+
+#[tokio::test]
+async fn lines_of_any_length_go_both_ways() {
+    let (client, server) = connect(&loopback()).await;
+    assert_eq!(client.framing(), Framing::Messages);
+    let long = vec![b'x'; 1024 * 1024];
+    let longer = vec![b'y'; 5 * 1024 * 1024 + 1];
+    echo_both_ways(client, server, &[b"a line", b"", "h\u{e9}".as_bytes(), &long, &longer]).await;
+}
+
+#[tokio::test]
+async fn a_long_batch_is_answered_while_it_is_sent() {
+    let (client, server) = connect(&loopback()).await;
+    echo_a_long_batch(client, server).await;
+}
+
+#[tokio::test]
+async fn a_batch_is_one_message_a_line_and_is_received_at_once() {
+    let mut listener = listen().await;
+    let (mut client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
+    server.send(b"one\ntwo\n").await.unwrap();
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::text("one"));
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::text("two"));
+    for line in ["three", "four"] {
+        client.feed(Message::text(line)).await.unwrap();
+    }
+    client.feed(Message::binary("five")).await.unwrap();
+    client.flush().await.unwrap();
+    assert!(server.receive().await.unwrap());
+    assert_eq!(server.lines().complete().unwrap(), b"three\nfour\nfive\n");
+}
+
+#[tokio::test]
+async fn any_path_and_origin_will_do() {
+    let mut listener = listen().await;
+    let mut request = "ws://some.host/any/path?x=y".into_client_request().unwrap();
+    request.headers_mut().insert("Origin", "http://elsewhere.example".parse().unwrap());
+    let (mut client, mut server) = connect_raw(&mut listener, request).await;
+    client.send(Message::text("line")).await.unwrap();
+    assert_eq!(next_line(&mut server).await.unwrap(), b"line");
+}
+
+#[tokio::test]
+async fn messages_sent_with_the_request_are_not_lost() {
+    let mut listener = listen().await;
+    let mut peer = TcpStream::connect(("127.0.0.1", port(&listener))).unwrap();
+    let head = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let masked_hi = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    peer.write_all(&[head.as_bytes(), &masked_hi].concat()).unwrap();
+    let mut server = listener.accept().await.establish().await.unwrap();
+    assert_eq!(next_line(&mut server).await.unwrap(), b"hi");
+}
+
+#[tokio::test]
+async fn pings_are_answered() {
+    let mut listener = listen().await;
+    let (mut client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
+    client.send(Message::Ping("are you there".into())).await.unwrap();
+    let waiting = tokio::spawn(async move { server.receive().await });
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong("are you there".into()));
+    client.close(None).await.unwrap();
+    assert!(!waiting.await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_bound_is_refused_with_1009() {
+    let limits = Limits { max_message: 1024 * 1024, ..Limits::default() };
+    let options = ListenOptions { limits, ..ListenOptions::default() };
+    let mut listener = Listener::bind(&loopback(), &options).await.unwrap();
+    let (client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
+    let (mut requests, mut replies) = client.split();
+    let sending = tokio::spawn(async move {
+        requests.send(Message::text("first")).await.unwrap();
+        let _ = requests.send(Message::text("x".repeat(4 * 1024 * 1024))).await;
+    });
+    assert_eq!(next_line(&mut server).await.unwrap(), b"first");
+    let error = server.receive().await.unwrap_err();
+    assert!(matches!(error, TransportError::MessageTooLarge { max: 1_048_576, .. }), "{error:?}");
+    let (reply, ()) = tokio::join!(replies.next(), server.close());
+    let Some(Ok(Message::Close(Some(CloseFrame { code, .. })))) = reply else { panic!("{reply:?}") };
+    assert_eq!(code, CloseCode::Size);
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf8_is_refused_with_1007() {
+    let mut listener = listen().await;
+    let (mut client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
+    let garbage = Frame::message(&b"\xff"[..], OpCode::Data(Data::Text), true);
+    client.send(Message::Frame(garbage)).await.unwrap();
+    let error = server.receive().await.unwrap_err();
+    assert!(matches!(error, TransportError::WebSocket { .. }), "{error:?}");
+    let (code, ()) = tokio::join!(close_code(&mut client), server.close());
+    assert_eq!(code, CloseCode::Invalid);
+}
+
+#[tokio::test]
+async fn closing_is_agreed_upon() {
+    let mut listener = listen().await;
+    let (mut client, server) = connect_raw(&mut listener, "ws://localhost/").await;
+    let reply = async {
+        assert_eq!(close_code(&mut client).await, CloseCode::Normal);
+        assert!(client.next().await.is_none());
+    };
+    tokio::join!(reply, server.close());
+}
+
+#[tokio::test]
+async fn a_peer_that_vanishes_without_closing_is_an_error() {
+    let mut listener = listen().await;
+    let (client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
+    drop(client);
+    let error = server.receive().await.unwrap_err();
+    assert!(matches!(error, TransportError::WebSocket { .. }), "{error:?}");
+    server.close().await;
+}
+
+#[tokio::test]
+async fn a_silent_client_holds_up_nobody() {
+    let mut listener = listen().await;
+    let silent = TcpStream::connect(("127.0.0.1", port(&listener))).unwrap();
+    let waiting = tokio::spawn(listener.accept().await.establish());
+    let dialer = Dialer::new(DialOptions::default());
+    let (client, server) = connect_to(&mut listener, &dialer).await;
+    echo_both_ways(client, server, &[b"a line"]).await;
+    assert!(!waiting.is_finished());
+    drop(silent);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, TransportError::NoUpgrade { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_for_a_websocket_is_told_so() {
+    let mut listener = listen().await;
+    let endless = format!("GET / HTTP/1.1\r\nCookie: {}", "x".repeat(20_000));
+    for (request, status) in [
+        ("OEHASHEQUIV 1.1\r\nneeds-headers: false\r\n\r\n", "400 Bad Request"),
+        ("\x16\x03\x01\x00\x01\x01", "400 Bad Request"),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "426 Upgrade Required"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "405 Method Not Allowed"),
+        (&endless, "431 Request Header Fields Too Large"),
+    ] {
+        let mut peer = TcpStream::connect(("127.0.0.1", port(&listener))).unwrap();
+        peer.write_all(request.as_bytes()).unwrap();
+        let incoming = listener.accept().await;
+        let reader = tokio::task::spawn_blocking(move || {
+            let mut answer = String::new();
+            peer.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let error = incoming.establish().await.unwrap_err();
+        assert!(matches!(error, TransportError::NoUpgrade { .. }), "{request}: {error:?}");
+        let answer = reader.await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
+    }
+}
+
+/// Dials a server that answers with `answer`, whatever it is asked; returns its error and the request.
+async fn dial_a_server_that_says(answer: &'static [u8]) -> (TransportError, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("ws://{}/some/path", listener.local_addr().unwrap()).parse().unwrap();
+    let server = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = vec![0; 4096];
+        let count = stream.read(&mut request).unwrap();
+        stream.write_all(answer).unwrap();
+        String::from_utf8_lossy(&request[..count]).into_owned()
+    });
+    let error = Dialer::new(DialOptions::default()).dial(&address).await.unwrap_err();
+    (error, server.await.unwrap())
+}
+
+#[tokio::test]
+async fn a_server_without_websockets_is_an_error_that_says_so() {
+    let (error, request) = dial_a_server_that_says(b"HTTP/1.1 404 Not Found\r\n\r\n").await;
+    assert!(matches!(error, TransportError::Refused { status: 404, .. }), "{error:?}");
+    assert!(error.to_string().contains("status 404"), "{error}");
+    assert!(request.starts_with("GET /some/path HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
+    let (error, _) = dial_a_server_that_says(b"\xff\xffnonsense\r\n\r\n").await;
+    assert!(matches!(error, TransportError::WebSocket { .. }), "{error:?}");
+    let (error, _) = dial_a_server_that_says(b"").await;
+    let TransportError::WebSocket { source, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(*source, Error::Protocol(_)), "{source:?}");
+}
