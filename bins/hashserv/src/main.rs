@@ -1,2 +1,40 @@
-//! hashserv
-fn main() {}
+//! The hash equivalence server: arguments, wiring, exit codes.
+#![expect(clippy::print_stderr, reason = "the terminal is where a program speaks")]
+
+mod arguments;
+mod config;
+mod error;
+mod logging;
+mod open_files;
+mod serve;
+mod signals;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+use crate::config::Config;
+use crate::error::{StartError, chain};
+
+/// 0 after a stop that was asked for, 1 where the server cannot start; clap exits with 2 for wrong usage.
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hashserv: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), StartError> {
+    let config = Config::resolve(arguments)?;
+    logging::start(config.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System { what: "start the worker threads", source })?;
+    runtime.block_on(serve::serve(config))
+}

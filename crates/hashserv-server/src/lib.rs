@@ -1,1 +1,30 @@
-//! Hash equivalence server: sessions over every transport, limits, shutdown.
+//! A hash equivalence server: connections in front of a [`Service`](hashserv_service::Service).
+//!
+//! Data flows one way, and replies come back only as return values:
+//!
+//! ```text
+//! listener > connection > session > dispatch > handler > service
+//! ```
+//!
+//! A [`Server`] accepts connections on any number of listeners and runs a session for each. A session reads
+//! the handshake, then requests (normal mode) or queries (stream modes), and writes replies. A handler turns
+//! one request into a value and never touches a socket. What is refused is explained to the peer by one
+//! function, which keeps internal details to the log.
+//!
+//! Everything a peer can make grow is bounded, see [`Limits`].
+
+mod conditions;
+mod dispatch;
+mod handlers;
+mod limits;
+mod normal;
+mod refusal;
+mod reports;
+mod rows;
+mod server;
+mod session;
+mod statistics;
+mod stream;
+
+pub use limits::Limits;
+pub use server::Server;

@@ -1,0 +1,120 @@
+//! The command line and the environment as they are given.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::FalseyValueParser;
+
+/// Where a server listens that is told nothing.
+pub(crate) const DEFAULT_BIND: &str = "unix://./hashserver.sock";
+
+const AFTER_HELP: &str = "\
+Addresses:
+  unix://PATH                unix domain socket
+  HOST:PORT, [IPV6]:PORT     TCP
+  ws://HOST[:PORT][/PATH]    WebSocket
+  wss://HOST[:PORT][/PATH]   WebSocket over TLS
+To bind, HOST may be empty (all addresses, IPv4 and IPv6) and PORT may be 0 (the system picks one).
+
+Permissions:
+  @read        look hashes up, read statistics
+  @report      have reports recorded
+  @db-admin    remove entries, collect garbage, read database figures
+  @user-admin  manage users, act as another user (never for anonymous clients)
+  @all         everything, now and in future (never for anonymous clients)
+  @none        nothing
+
+The server prints 'Listening on ADDRESS' to standard error once it accepts connections. SIGTERM, SIGINT
+and SIGQUIT stop it, SIGHUP makes it read its certificate again. The exit status is 0 after a stop, 1 where
+it cannot start, 2 for wrong usage.";
+
+/// Hash equivalence server for the Yocto Project.
+///
+/// It remembers which task hashes produced the same output and hands all of them one common hash, so that
+/// builds need not rebuild what depends on them. BitBake finds it by BB_HASHSERVE.
+#[derive(Debug, Parser)]
+#[command(name = "hashserv", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Address to listen on; may be given several times [default: unix://./hashserver.sock] [env:
+    /// HASHSERVER_BIND, separated by commas]
+    // The environment is read by hand: on the command line a comma belongs to the address.
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub(crate) bind: Vec<String>,
+
+    /// Database: path of an SQLite file, or sqlite://PATH
+    #[arg(short, long, value_name = "DB", env = "HASHSERVER_DB", default_value = "./hashserver.db")]
+    pub(crate) database: String,
+
+    /// What to log: ERROR, WARNING, INFO (tells of clients that connect and of what is refused), DEBUG or
+    /// TRACE
+    #[arg(short, long, value_name = "LEVEL", env = "HASHSERVER_LOG_LEVEL", default_value = "WARNING")]
+    pub(crate) log: String,
+
+    /// Record nothing that clients send; the database file need not be writable
+    #[arg(short, long, env = "HASHSERVER_READ_ONLY", value_parser = FalseyValueParser::new())]
+    pub(crate) read_only: bool,
+
+    /// What clients may do that have not logged in, separated by commas or blanks
+    #[arg(
+        long,
+        value_name = "PERM[,PERM…]",
+        env = "HASHSERVER_ANON_PERMS",
+        default_value = "@read,@report,@db-admin",
+        num_args = 1..
+    )]
+    pub(crate) anon_perms: Vec<String>,
+
+    /// Make sure that this user exists and may do everything
+    #[arg(long, value_name = "NAME", env = "HASHSERVER_ADMIN_USER")]
+    pub(crate) admin_user: Option<String>,
+
+    /// Password of the administrator; better given by the environment, which other users cannot see
+    #[arg(long, value_name = "PW", env = "HASHSERVER_ADMIN_PASSWORD", hide_env_values = true)]
+    pub(crate) admin_password: Option<String>,
+
+    /// Let several processes share the ports of TCP and WebSocket addresses
+    #[arg(long)]
+    pub(crate) reuseport: bool,
+
+    /// Certificate chain for wss:// addresses (PEM); read again on SIGHUP. Without it the server makes a
+    /// self-signed one and keeps it
+    #[arg(long, value_name = "FILE", env = "HASHSERVER_TLS_CERT", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", env = "HASHSERVER_TLS_KEY", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Where a self-signed certificate is kept [default: beside the SQLite database]
+    #[arg(long, value_name = "DIR", env = "HASHSERVER_TLS_DIR")]
+    pub(crate) tls_dir: Option<PathBuf>,
+
+    /// When a report counts as stored, with SQLite: NORMAL (it survives the end of the process, but perhaps
+    /// not a loss of power) or FULL (it survives both)
+    #[arg(long, value_name = "MODE", env = "HASHSERVER_SYNCHRONOUS", default_value = "NORMAL")]
+    pub(crate) synchronous: String,
+
+    /// How many look-ups to remember, some 150 bytes each; 0 for none
+    #[arg(long, value_name = "N", env = "HASHSERVER_CACHE_ENTRIES", default_value_t = hashserv_service::DEFAULT_CACHE_ENTRIES)]
+    pub(crate) cache_entries: usize,
+
+    /// How many connections to hold at once; further clients wait until one ends
+    #[arg(long, value_name = "N", env = "HASHSERVER_MAX_CONNECTIONS", default_value_t = 10_000)]
+    pub(crate) max_connections: usize,
+
+    /// Longest message to accept, in bytes
+    #[arg(long, value_name = "BYTES", env = "HASHSERVER_MAX_MESSAGE", default_value_t = hashserv_protocol::DEFAULT_MAX_MESSAGE)]
+    pub(crate) max_message: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,223 @@
+//! What the server is to do, worked out from the command line and the environment.
+
+use std::path::PathBuf;
+
+use hashserv_protocol::Address;
+use hashserv_server::Limits;
+use hashserv_service::{Admin, Permissions, ServiceOptions, Token};
+use hashserv_storage_sql::{DatabaseName, Options, Synchronous};
+use tracing::Level;
+
+use crate::arguments::{Arguments, DEFAULT_BIND};
+use crate::error::StartError;
+
+/// A message must be able to hold a report with some text of what was hashed.
+const MIN_MESSAGE: usize = 64 * 1024;
+
+/// What the server is to do.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) reuseport: bool,
+    pub(crate) certificate: Certificate,
+    pub(crate) database: DatabaseName,
+    pub(crate) database_options: Options,
+    pub(crate) service: ServiceOptions,
+    pub(crate) admin: Option<Admin>,
+    pub(crate) limits: Limits,
+    pub(crate) log_level: Level,
+}
+
+/// Where the certificate for `wss://` comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    /// From these files.
+    Files { chain: PathBuf, key: PathBuf },
+    /// Made by the server itself, and kept in this directory.
+    SelfSigned { directory: PathBuf },
+}
+
+impl Config {
+    /// Works out what the arguments mean.
+    pub(crate) fn resolve(arguments: Arguments) -> Result<Self, StartError> {
+        let bind_environment = std::env::var("HASHSERVER_BIND").ok();
+        let database: DatabaseName = arguments.database.parse()?;
+        Ok(Config {
+            addresses: addresses(&arguments.bind, bind_environment.as_deref())?,
+            reuseport: arguments.reuseport,
+            certificate: certificate(&arguments, &database),
+            database_options: Options {
+                synchronous: synchronous(&arguments.synchronous)?,
+                ..Options::default()
+            },
+            service: ServiceOptions {
+                anonymous: anonymous_permissions(&arguments.anon_perms)?,
+                read_only: arguments.read_only,
+                cache_entries: arguments.cache_entries,
+                ..ServiceOptions::default()
+            },
+            admin: admin(arguments.admin_user, arguments.admin_password)?,
+            limits: Limits {
+                connections: at_least("--max-connections", arguments.max_connections, 1)?,
+                message: at_least("--max-message", arguments.max_message, MIN_MESSAGE)?,
+                ..Limits::default()
+            },
+            log_level: log_level(&arguments.log)?,
+            database,
+        })
+    }
+}
+
+/// The addresses of the command line, else those of the environment, else the default.
+fn addresses(given: &[String], environment: Option<&str>) -> Result<Vec<Address>, StartError> {
+    let texts: Vec<&str> = if given.is_empty() {
+        environment.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()).collect()
+    } else {
+        given.iter().map(String::as_str).collect()
+    };
+    let texts = if texts.is_empty() { vec![DEFAULT_BIND] } else { texts };
+    Ok(texts.into_iter().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+fn certificate(arguments: &Arguments, database: &DatabaseName) -> Certificate {
+    if let (Some(chain), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+        return Certificate::Files { chain: chain.clone(), key: key.clone() };
+    }
+    let beside_database = || {
+        let directory = database.sqlite_path().and_then(|path| path.parent());
+        directory
+            .filter(|path| !path.as_os_str().is_empty())
+            .map_or_else(|| PathBuf::from("."), PathBuf::from)
+    };
+    Certificate::SelfSigned { directory: arguments.tls_dir.clone().unwrap_or_else(beside_database) }
+}
+
+fn synchronous(mode: &str) -> Result<Synchronous, StartError> {
+    match mode.to_ascii_uppercase().as_str() {
+        "NORMAL" => Ok(Synchronous::Normal),
+        "FULL" => Ok(Synchronous::Full),
+        _ => Err(StartError::Choice {
+            option: "--synchronous",
+            value: mode.to_owned(),
+            choices: "NORMAL, FULL",
+        }),
+    }
+}
+
+fn anonymous_permissions(given: &[String]) -> Result<Permissions, StartError> {
+    let names = given.iter().flat_map(|text| text.split([',', ' '])).filter(|name| !name.is_empty());
+    let permissions = Permissions::from_names(names)?;
+    for (forbidden, name) in [(Permissions::ALL, "@all"), (Permissions::USER_ADMIN, "@user-admin")] {
+        if permissions.names_any_of(forbidden) {
+            return Err(StartError::AnonymousPermission(name));
+        }
+    }
+    Ok(permissions)
+}
+
+/// The administrator. An empty text in the environment counts as none.
+fn admin(name: Option<String>, password: Option<String>) -> Result<Option<Admin>, StartError> {
+    let present = |text: &String| !text.is_empty();
+    match (name.filter(present), password.filter(present)) {
+        (Some(name), Some(password)) => Ok(Some(Admin { name, password: Token::from(password) })),
+        (None, None) => Ok(None),
+        _ => Err(StartError::IncompleteAdmin),
+    }
+}
+
+fn log_level(name: &str) -> Result<Level, StartError> {
+    match name.to_ascii_uppercase().as_str() {
+        "CRITICAL" | "ERROR" => Ok(Level::ERROR),
+        "WARN" | "WARNING" => Ok(Level::WARN),
+        "INFO" => Ok(Level::INFO),
+        "DEBUG" => Ok(Level::DEBUG),
+        "TRACE" => Ok(Level::TRACE),
+        _ => Err(StartError::Choice {
+            option: "--log",
+            value: name.to_owned(),
+            choices: "ERROR, WARNING, INFO, DEBUG, TRACE",
+        }),
+    }
+}
+
+fn at_least(option: &'static str, value: usize, least: usize) -> Result<usize, StartError> {
+    if value < least { Err(StartError::TooSmall { option, least }) } else { Ok(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::error::chain;
+
+    fn resolve(arguments: &[&str]) -> Result<Config, String> {
+        let arguments = Arguments::parse_from(["hashserv"].iter().chain(arguments));
+        Config::resolve(arguments).map_err(|error| chain(&error))
+    }
+
+    #[test]
+    fn several_addresses_come_from_options_or_the_environment() {
+        let printed = |given: &[&str], environment| -> Vec<String> {
+            let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
+            addresses(&given, environment).unwrap().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(printed(&[], None), [DEFAULT_BIND]);
+        assert_eq!(printed(&[], Some("")), [DEFAULT_BIND]);
+        assert_eq!(printed(&[], Some("unix://a, :8686")), ["unix://a", ":8686"]);
+        assert_eq!(printed(&["unix://a,b", "ws://:0"], Some("unix://c")), ["unix://a,b", "ws://:0"]);
+    }
+
+    #[test]
+    fn anonymous_clients_are_never_given_everything() {
+        for (given, error) in [
+            ("@all", "@all cannot be given to anonymous clients"),
+            ("@read,@user-admin", "@user-admin cannot be given to anonymous clients"),
+            ("read", "--anon-perms: Unknown permissions read"),
+        ] {
+            let message = resolve(&["--anon-perms", given]).unwrap_err();
+            assert!(message.contains(error), "{message}");
+        }
+        let config = resolve(&["--anon-perms", "@read @report", "@db-admin"]).unwrap();
+        assert_eq!(config.service.anonymous, ServiceOptions::default().anonymous);
+        assert_eq!(resolve(&["--anon-perms", "@none"]).unwrap().service.anonymous, Permissions::NONE);
+    }
+
+    #[test]
+    fn an_administrator_needs_a_name_and_a_password() {
+        assert!(resolve(&["--admin-user", "admin"]).unwrap_err().contains("belong together"));
+        assert!(resolve(&["--admin-password", "secret"]).unwrap_err().contains("belong together"));
+        assert!(resolve(&["--admin-user", "", "--admin-password", ""]).unwrap().admin.is_none());
+        let config = resolve(&["--admin-user", "admin", "--admin-password", "secret"]).unwrap();
+        assert!(!format!("{config:?}").contains("secret"));
+        assert_eq!(config.admin.unwrap().name, "admin");
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_kept_beside_the_database() {
+        for (arguments, directory) in [
+            (&[][..], "."),
+            (&["--database", "x.db"], ""),
+            (&["--database", "/var/lib/hashserv/x.db"], "/var/lib/hashserv"),
+            (&["--database", "/a/x.db", "--tls-dir", "/b"], "/b"),
+        ] {
+            let directory = if directory.is_empty() { "." } else { directory };
+            let expected = Certificate::SelfSigned { directory: directory.into() };
+            assert_eq!(resolve(arguments).unwrap().certificate, expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_in_one_line() {
+        for (arguments, error) in [
+            (["--log", "LOUD"], "--log: \"LOUD\" is none of ERROR, WARNING, INFO, DEBUG, TRACE"),
+            (["--synchronous", "off"], "--synchronous: \"off\" is none of NORMAL, FULL"),
+            (["--bind", "nowhere"], "--bind: invalid address \"nowhere\": the port is missing"),
+            (["--database", "mysql://x"], "--database: databases of the kind mysql://"),
+            (["--max-connections", "0"], "--max-connections must be at least 1"),
+        ] {
+            let message = resolve(&arguments).unwrap_err();
+            assert!(message.starts_with(error) && !message.contains('\n'), "{message}");
+        }
+    }
+}

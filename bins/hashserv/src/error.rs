@@ -1,0 +1,51 @@
+//! Why the server cannot start.
+
+use std::error::Error;
+use std::io;
+
+use hashserv_protocol::AddressError;
+use hashserv_service::{ServiceError, UnknownPermissions};
+use hashserv_storage::StorageError;
+use hashserv_storage_sql::InvalidDatabaseName;
+use hashserv_transport::TransportError;
+
+/// Why the server cannot start, for a person.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("--bind")]
+    Address(#[from] AddressError),
+    #[error("--database")]
+    DatabaseName(#[from] InvalidDatabaseName),
+    #[error("--anon-perms")]
+    Permissions(#[from] UnknownPermissions),
+    #[error("--anon-perms: {0} cannot be given to anonymous clients; make a user who has it")]
+    AnonymousPermission(&'static str),
+    #[error("{option}: {value:?} is none of {choices}")]
+    Choice { option: &'static str, value: String, choices: &'static str },
+    #[error("{option} must be at least {least}")]
+    TooSmall { option: &'static str, least: usize },
+    #[error(
+        "--admin-user and --admin-password (or HASHSERVER_ADMIN_PASSWORD) belong together: give both or none"
+    )]
+    IncompleteAdmin,
+    #[error("cannot make sure of the administrator {name:?}")]
+    Admin { name: String, source: ServiceError },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error("cannot {what}")]
+    System { what: &'static str, source: io::Error },
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}

@@ -1,0 +1,81 @@
+//! The parts wired together, from start to stop.
+
+use std::sync::Arc;
+
+use hashserv_server::Server;
+use hashserv_service::Service;
+use hashserv_storage::{Storage, StorageError};
+use hashserv_storage_sql::{DatabaseName, Options, open};
+use hashserv_transport::{ListenOptions, Listener, ServerTls};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::error::StartError;
+use crate::open_files::fitting_connections;
+use crate::signals::Signals;
+use crate::tls::certificate;
+
+/// Serves until a signal stops the server.
+pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
+    let signals = Signals::catch()?;
+    config.limits.connections = fitting_connections(config.limits.connections);
+    let tls = certificate(&config)?;
+    // Clients connect only when the database is ready.
+    let service = Arc::new(service(&config).await?);
+    let listeners = match listen(&config, tls.clone()).await {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            service.close(config.limits.shutdown).await;
+            return Err(error);
+        }
+    };
+    announce(&listeners, tls.as_deref());
+    let stop = CancellationToken::new();
+    tokio::spawn(signals.handle(stop.clone(), tls));
+    Server::new(service, config.limits).run(listeners, stop).await;
+    Ok(())
+}
+
+async fn service(config: &Config) -> Result<Service, StartError> {
+    let storage = open_database(config).await?;
+    let service = Service::new(storage, None, &config.service);
+    if let Some(admin) = &config.admin {
+        let ensured = service.accounts().ensure_admin(admin).await;
+        ensured.map_err(|source| StartError::Admin { name: admin.name.clone(), source })?;
+    }
+    Ok(service)
+}
+
+/// Opens the database. A read-only server opens it to be read, unless it must be made first or an
+/// administrator is to be written.
+async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError> {
+    let database: &DatabaseName = &config.database;
+    let writable = &config.database_options;
+    if !config.service.read_only || config.admin.is_some() {
+        return open(database, writable).await;
+    }
+    match open(database, &Options { read_only: true, ..writable.clone() }).await {
+        Ok(storage) => Ok(storage),
+        Err(error) => open(database, writable).await.map_err(|_| error),
+    }
+}
+
+async fn listen(config: &Config, tls: Option<Arc<ServerTls>>) -> Result<Vec<Listener>, StartError> {
+    let limits = hashserv_transport::Limits { max_message: config.limits.message, ..Default::default() };
+    let options = ListenOptions { reuseport: config.reuseport, tls, limits };
+    let mut listeners = Vec::with_capacity(config.addresses.len());
+    for address in &config.addresses {
+        listeners.push(Listener::bind(address, &options).await?);
+    }
+    Ok(listeners)
+}
+
+/// Tells, whatever the log level, where clients find the server.
+fn announce(listeners: &[Listener], tls: Option<&ServerTls>) {
+    if let Some(tls) = tls {
+        eprintln!("Certificate fingerprint (SHA-256): {}", tls.fingerprint());
+    }
+    for listener in listeners {
+        eprintln!("Listening on {}", listener.local_address());
+    }
+}

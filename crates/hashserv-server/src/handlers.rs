@@ -1,0 +1,27 @@
+//! What each command does: a request in, a value out.
+
+pub(crate) mod lookup;
+pub(crate) mod maintenance;
+pub(crate) mod report;
+pub(crate) mod statistics;
+pub(crate) mod users;
+
+use hashserv_protocol::Request;
+use hashserv_service::{Caller, Permissions};
+
+use crate::refusal::Refused;
+use crate::server::Shared;
+
+/// A request, who makes it, and what it is about.
+pub(crate) struct Exchange<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) caller: &'a mut Caller,
+    pub(crate) request: Request<'a>,
+}
+
+impl Exchange<'_> {
+    /// Makes sure that the caller has the permissions.
+    async fn require(&mut self, needed: Permissions) -> Result<(), Refused> {
+        Ok(self.shared.service.accounts().require(self.caller, needed).await?)
+    }
+}

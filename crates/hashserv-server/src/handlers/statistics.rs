@@ -1,0 +1,41 @@
+//! Figures.
+
+use std::collections::BTreeMap;
+
+use hashserv_protocol::reply::{Backfill, Columns, DbUsage, Stats, TableUsage};
+use hashserv_service::Permissions;
+use hashserv_storage::Column;
+
+use super::Exchange;
+use crate::refusal::Refused;
+
+pub(crate) async fn get_stats(exchange: &mut Exchange<'_>) -> Result<Stats, Refused> {
+    exchange.require(Permissions::READ).await?;
+    Ok(exchange.shared.statistics.read())
+}
+
+pub(crate) async fn reset_stats(exchange: &mut Exchange<'_>) -> Result<Stats, Refused> {
+    exchange.require(Permissions::DB_ADMIN).await?;
+    Ok(exchange.shared.statistics.reset())
+}
+
+pub(crate) async fn backfill_wait(exchange: &mut Exchange<'_>) -> Result<Backfill, Refused> {
+    exchange.require(Permissions::READ).await?;
+    let equivalence = exchange.shared.service.equivalence();
+    let tasks = equivalence.pending_backfill();
+    equivalence.wait_for_backfill().await;
+    Ok(Backfill { tasks })
+}
+
+pub(crate) async fn get_db_usage(exchange: &mut Exchange<'_>) -> Result<DbUsage, Refused> {
+    exchange.require(Permissions::DB_ADMIN).await?;
+    let tables = exchange.shared.service.maintenance().usage().await?;
+    let usage: BTreeMap<String, TableUsage> =
+        tables.into_iter().map(|table| (table.table.to_owned(), TableUsage { rows: table.rows })).collect();
+    Ok(DbUsage { usage })
+}
+
+pub(crate) async fn get_db_query_columns(exchange: &mut Exchange<'_>) -> Result<Columns, Refused> {
+    exchange.require(Permissions::DB_ADMIN).await?;
+    Ok(Columns { columns: Column::ALL.iter().map(|column| column.name().to_owned()).collect() })
+}

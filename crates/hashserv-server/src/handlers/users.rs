@@ -1,0 +1,108 @@
+//! Accounts.
+
+use hashserv_protocol::arguments::{Auth, User, UserOrSelf, UserPermissions};
+use hashserv_protocol::reply::{self, DeletedUser, LoggedIn, NewToken, NewUser, Users};
+use hashserv_service::{Accounts, Permissions, Token, UserInfo};
+use serde_json::Value;
+use tracing::info;
+
+use super::Exchange;
+use crate::refusal::Refused;
+
+pub(crate) async fn auth(exchange: &mut Exchange<'_>) -> Result<LoggedIn, Refused> {
+    let arguments: Auth<'_> = exchange.request.arguments()?;
+    let token = Token::from(arguments.token.into_owned());
+    let (caller, user) = accounts(exchange).log_in(&arguments.username, &token).await?;
+    *exchange.caller = caller;
+    let permissions = owned(user.permissions.names());
+    Ok(LoggedIn { result: true, username: user.name, permissions })
+}
+
+pub(crate) async fn get_user(exchange: &mut Exchange<'_>) -> Result<Option<reply::User>, Refused> {
+    let name = self_or_other(exchange).await?;
+    Ok(accounts(exchange).user(&name).await?.map(user_reply))
+}
+
+pub(crate) async fn get_all_users(exchange: &mut Exchange<'_>) -> Result<Users, Refused> {
+    require_user_admin(exchange).await?;
+    let users = accounts(exchange).users().await?;
+    Ok(Users { users: users.into_iter().map(user_reply).collect() })
+}
+
+pub(crate) async fn become_user(exchange: &mut Exchange<'_>) -> Result<reply::User, Refused> {
+    require_user_admin(exchange).await?;
+    let arguments: User<'_> = exchange.request.arguments()?;
+    let before = exchange.caller.user_name().map(str::to_owned);
+    let user = accounts(exchange).become_user(exchange.caller, &arguments.username).await?;
+    info!("{:?} acts as {:?} from now on", before.unwrap_or_default(), user.name);
+    Ok(user_reply(user))
+}
+
+pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Refused> {
+    require_user_admin(exchange).await?;
+    let arguments: UserPermissions<'_> = exchange.request.arguments()?;
+    let permissions = parse_permissions(&arguments.permissions)?;
+    let token = accounts(exchange).create_user(&arguments.username, permissions).await?;
+    Ok(NewUser {
+        username: arguments.username.to_string(),
+        permissions: owned(permissions.granted_names()),
+        token: token.reveal().to_owned(),
+    })
+}
+
+pub(crate) async fn set_user_perms(exchange: &mut Exchange<'_>) -> Result<reply::User, Refused> {
+    require_user_admin(exchange).await?;
+    let arguments: UserPermissions<'_> = exchange.request.arguments()?;
+    let permissions = parse_permissions(&arguments.permissions)?;
+    accounts(exchange).set_permissions(&arguments.username, permissions).await?;
+    Ok(user_reply(UserInfo { name: arguments.username.to_string(), permissions }))
+}
+
+pub(crate) async fn refresh_token(exchange: &mut Exchange<'_>) -> Result<NewToken, Refused> {
+    let username = self_or_other(exchange).await?;
+    let token = accounts(exchange).refresh_token(&username).await?;
+    Ok(NewToken { username, token: token.reveal().to_owned() })
+}
+
+pub(crate) async fn delete_user(exchange: &mut Exchange<'_>) -> Result<DeletedUser, Refused> {
+    let username = self_or_other(exchange).await?;
+    accounts(exchange).delete_user(&username).await?;
+    Ok(DeletedUser { username })
+}
+
+fn accounts<'a>(exchange: &Exchange<'a>) -> &'a Accounts {
+    exchange.shared.service.accounts()
+}
+
+async fn require_user_admin(exchange: &mut Exchange<'_>) -> Result<(), Refused> {
+    Ok(accounts(exchange).require_user_admin(exchange.caller).await?)
+}
+
+/// The name of the user that the request is about, if the caller may manage that user.
+async fn self_or_other(exchange: &mut Exchange<'_>) -> Result<String, Refused> {
+    let accounts = accounts(exchange);
+    if exchange.caller.user_name().is_none() {
+        // Permissions are checked before arguments, where that can be.
+        accounts.require_user_admin(exchange.caller).await?;
+    }
+    let arguments: UserOrSelf<'_> = exchange.request.arguments()?;
+    Ok(accounts.require_self_or_user_admin(exchange.caller, arguments.username.as_deref()).await?)
+}
+
+fn parse_permissions(value: &Value) -> Result<Permissions, Refused> {
+    let Value::Array(values) = value else {
+        return Err(Refused::new("Unexpected type for permissions"));
+    };
+    let names: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+    let names =
+        names.ok_or_else(|| Refused::new("Unexpected type for permissions: a list of strings is needed"))?;
+    Ok(Permissions::from_names(names)?)
+}
+
+fn user_reply(user: UserInfo) -> reply::User {
+    reply::User { username: user.name, permissions: owned(user.permissions.granted_names()) }
+}
+
+fn owned(names: Vec<&'static str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
+}

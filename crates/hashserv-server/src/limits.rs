@@ -1,0 +1,33 @@
+//! The bounds of a server.
+
+use std::time::Duration;
+
+/// What a server takes at most.
+///
+/// Bounds that are no option: a line has at most 64 KiB on a stream, a handshake 16 KiB, and a stream mode
+/// takes what fits in 64 KiB at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many connections are open at once. Further ones wait in the system's queue until one ends.
+    pub connections: usize,
+    /// The longest message in bytes, in chunks or over a WebSocket.
+    pub message: usize,
+    /// How long a client may take until its handshake is complete, that of TLS and WebSocket included.
+    pub handshake: Duration,
+    /// How long a client may leave replies unread while the server waits to send them.
+    pub stalled_write: Duration,
+    /// How long running requests may take to end when the server stops.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 10_000,
+            message: hashserv_protocol::DEFAULT_MAX_MESSAGE,
+            handshake: Duration::from_secs(30),
+            stalled_write: Duration::from_secs(300),
+            shutdown: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Normal mode: requests and replies in JSON.
+
+use std::time::Instant;
+
+use hashserv_protocol::{Command, Request, encode_message, stream};
+use hashserv_service::Permissions;
+
+use crate::dispatch::{dispatch, is_offered, is_quick};
+use crate::handlers::Exchange;
+use crate::handlers::report::read_report;
+use crate::refusal::Refused;
+use crate::session::{End, Session};
+use crate::stream::Mode;
+
+/// What follows a request.
+enum Next {
+    Request,
+    Stream(Mode),
+}
+
+impl Session {
+    /// Serves requests until the session ends.
+    pub(crate) async fn normal_mode(&mut self) -> End {
+        loop {
+            let end = match self.next_request().await {
+                Ok(Next::Request) => continue,
+                Ok(Next::Stream(mode)) => match self.stream_mode(mode).await {
+                    Ok(()) => continue,
+                    Err(end) => end,
+                },
+                Err(end) => end,
+            };
+            return self.end(end).await;
+        }
+    }
+
+    /// Records and answers the reports that came before the end.
+    async fn end(&mut self, end: End) -> End {
+        if matches!(end, End::Failed(_) | End::Stalled) {
+            return end;
+        }
+        let last = async {
+            self.record_reports().await?;
+            self.send().await
+        };
+        last.await.err().unwrap_or(end)
+    }
+
+    /// Has the next message answered, or waits for more to arrive. Replies are sent once no further message
+    /// is at hand.
+    async fn next_request(&mut self) -> Result<Next, End> {
+        match self.take_message()? {
+            Some(text) => self.answer(&text).await,
+            None => {
+                self.record_reports().await?;
+                self.send_and_receive().await?;
+                Ok(Next::Request)
+            }
+        }
+    }
+
+    fn take_message(&mut self) -> Result<Option<String>, Refused> {
+        while let Some(line) = self.connection.lines().next_raw_line()? {
+            if let Some(text) = self.messages.line(line)? {
+                return Ok(Some(text.into_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn answer(&mut self, text: &str) -> Result<Next, End> {
+        let started = Instant::now();
+        let Some(request) = Request::parse(text).map_err(Refused::from)? else { return Err(End::Quiet) };
+        let command = request.command();
+        if !is_offered(command, self.shared.service.is_read_only()) {
+            let message = format!("Unknown command '{}': this server is read-only", command.name());
+            return Err(Refused::new(message).into());
+        }
+        if command == Command::Report {
+            self.take_report(&request).await?;
+            return Ok(Next::Request);
+        }
+        self.record_reports().await?;
+        if !is_quick(command) {
+            self.send().await?;
+        }
+        if let Some(mode) = Mode::of(command) {
+            self.require(mode.permissions()).await?;
+            self.reply(&stream::OK)?;
+            return Ok(Next::Stream(mode));
+        }
+        let framing = self.connection.framing();
+        let mut exchange = Exchange { shared: &self.shared, caller: &mut self.caller, request };
+        // Boxed, since idle sessions shall not hold the room that the largest handler needs.
+        Box::pin(dispatch(&mut exchange, framing, &mut self.out)).await?;
+        self.shared.statistics.record(1, started.elapsed());
+        self.send_if_many().await?;
+        Ok(Next::Request)
+    }
+
+    /// Takes a report. It is recorded as soon as no further one is at hand.
+    async fn take_report(&mut self, request: &Request<'_>) -> Result<(), End> {
+        self.require(Permissions::READ).await?;
+        self.reports.add(read_report(request, &self.caller)?);
+        if self.reports.is_full() {
+            self.record_reports().await?;
+            self.send_if_many().await?;
+        }
+        Ok(())
+    }
+
+    async fn record_reports(&mut self) -> Result<(), End> {
+        if self.reports.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let framing = self.connection.framing();
+        let recorded = self.reports.record(&self.shared.service, &mut self.caller, framing, &mut self.out);
+        let count = recorded.await?;
+        self.shared.statistics.record(count, started.elapsed());
+        Ok(())
+    }
+
+    /// Makes sure that the caller has the permissions.
+    pub(crate) async fn require(&mut self, needed: Permissions) -> Result<(), Refused> {
+        Ok(self.shared.service.accounts().require(&mut self.caller, needed).await?)
+    }
+
+    fn reply(&mut self, value: &impl serde::Serialize) -> Result<(), Refused> {
+        Ok(encode_message(value, self.connection.framing(), &mut self.out)?)
+    }
+}

@@ -1,0 +1,168 @@
+//! One connection from its handshake to its end.
+
+use std::sync::Arc;
+
+use hashserv_protocol::{HandshakeReader, Hello, MessageReader, Progress, encode_message};
+use hashserv_service::Caller;
+use hashserv_transport::{Connection, Incoming, TransportError};
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::refusal::Refused;
+use crate::reports::PendingReports;
+use crate::server::Shared;
+
+/// Replies are sent at the latest when this many bytes of them have gathered.
+const SEND_SIZE: usize = 64 * 1024;
+
+/// A connection whose handshake is complete.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: Connection,
+    pub(crate) messages: MessageReader,
+    pub(crate) caller: Caller,
+    pub(crate) reports: PendingReports,
+    /// Replies that are not sent yet.
+    pub(crate) out: Vec<u8>,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client is gone, or said so, or the server stops and nothing is left to answer.
+    Quiet,
+    /// A request is refused; the client is told why.
+    Refused(Refused),
+    /// The connection failed.
+    Failed(TransportError),
+    /// The client does not read its replies.
+    Stalled,
+}
+
+impl From<Refused> for End {
+    fn from(refused: Refused) -> Self {
+        End::Refused(refused)
+    }
+}
+
+impl From<TransportError> for End {
+    fn from(error: TransportError) -> Self {
+        End::Failed(error)
+    }
+}
+
+/// Serves an accepted connection until it ends.
+pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+    let peer = incoming.peer().clone();
+    info!("{peer} has connected");
+    let opening = async {
+        let mut connection = incoming.establish().await.map_err(|error| error.to_string())?;
+        let hello = handshake(&mut connection).await?;
+        Ok::<_, String>((connection, hello))
+    };
+    let opened = tokio::select! {
+        opened = timeout(shared.limits.handshake, opening) => opened,
+        () = shared.stopping.cancelled() => return,
+    };
+    match opened {
+        Ok(Ok((connection, hello))) => {
+            let session = Session::new(shared, connection, hello);
+            session.run().await;
+        }
+        Ok(Err(reason)) => info!("{peer} is turned away: {reason}"),
+        Err(_) => info!("{peer} is turned away: the handshake took too long"),
+    }
+}
+
+/// Reads the handshake. A client that is refused is told nothing, as BitBake's server does.
+async fn handshake(connection: &mut Connection) -> Result<Hello, String> {
+    let mut reader = HandshakeReader::default();
+    loop {
+        let Some(line) = connection.lines().next_line().map_err(|error| error.to_string())? else {
+            if connection.receive().await.map_err(|error| error.to_string())? {
+                continue;
+            }
+            return Err("it closed the connection before the handshake was complete".to_owned());
+        };
+        let line = std::str::from_utf8(line).map_err(|_| "the handshake is not UTF-8".to_owned())?;
+        if let Progress::Done(hello) = reader.line(line).map_err(|error| error.to_string())? {
+            return Ok(hello);
+        }
+    }
+}
+
+impl Session {
+    fn new(shared: Arc<Shared>, connection: Connection, hello: Hello) -> Self {
+        // The server's headers, which are none, and the empty line that ends them.
+        let out = if hello.needs_headers { b"\n".to_vec() } else { Vec::new() };
+        Session {
+            messages: MessageReader::new(connection.framing(), shared.limits.message),
+            caller: Caller::anonymous(),
+            reports: PendingReports::default(),
+            shared,
+            connection,
+            out,
+        }
+    }
+
+    async fn run(mut self) {
+        let end = self.normal_mode().await;
+        let peer = self.connection.peer().clone();
+        let user = self.caller.user_name().map(|name| format!(" (user {name:?})")).unwrap_or_default();
+        match end {
+            End::Quiet => {
+                debug!("{peer}{user} is gone");
+                self.connection.close().await;
+            }
+            End::Refused(refused) => {
+                info!("{peer}{user} is refused: {}", refused.message());
+                self.refuse(&refused).await;
+            }
+            End::Failed(error) => info!("{peer}{user} is gone: {error}"),
+            End::Stalled => info!("{peer}{user} is cut off: it does not read its replies"),
+        }
+    }
+
+    /// Tells the client what is refused, after all that was answered before.
+    async fn refuse(mut self, refused: &Refused) {
+        if encode_message(&refused.to_reply(), self.connection.framing(), &mut self.out).is_ok()
+            && self.send().await.is_ok()
+        {
+            self.connection.close().await;
+        }
+    }
+
+    /// Sends the replies that have gathered, then waits until more has arrived.
+    ///
+    /// It ends the session when the client is gone or, with nothing left to answer, when the server stops.
+    pub(crate) async fn send_and_receive(&mut self) -> Result<(), End> {
+        self.send().await?;
+        tokio::select! {
+            received = self.connection.receive() => match received? {
+                true => Ok(()),
+                false => Err(End::Quiet),
+            },
+            () = self.shared.stopping.cancelled() => Err(End::Quiet),
+        }
+    }
+
+    /// Sends the replies if many have gathered.
+    pub(crate) async fn send_if_many(&mut self) -> Result<(), End> {
+        if self.out.len() >= SEND_SIZE { self.send().await } else { Ok(()) }
+    }
+
+    /// Sends the replies that have gathered.
+    pub(crate) async fn send(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        match timeout(self.shared.limits.stalled_write, self.connection.send(&self.out)).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(End::Stalled),
+        }
+        self.out.clear();
+        // An idle connection shall not keep what one large reply needed.
+        self.out.shrink_to(SEND_SIZE);
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! Users, tokens, permissions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hashserv_storage::{NewUser, Storage, UserRecord};
+use tokio::time::sleep;
+
+use crate::caller::LoggedIn;
+use crate::throttle::Throttle;
+use crate::{Caller, Permissions, ServiceError, Token};
+
+/// How long a failed login is left waiting for its answer.
+const LOGIN_FAILURE_DELAY: Duration = Duration::from_secs(1);
+
+/// Ten tokens a second are handed out over the whole server.
+const TOKEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who would wait longer than this for a token is refused.
+const MAX_TOKEN_WAIT: Duration = Duration::from_secs(10);
+
+/// Knows users and decides what callers may do.
+///
+/// Permissions of a caller are those at its login, read again whenever accounts change through this value.
+#[derive(Debug)]
+pub struct Accounts {
+    storage: Arc<dyn Storage>,
+    anonymous: Permissions,
+    tokens: Throttle,
+    /// Counts the changes to accounts through this value.
+    generation: AtomicU64,
+}
+
+/// The administrator that a server makes sure of when it starts.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The name to log in with.
+    pub name: String,
+    /// The password, which becomes the user's token.
+    pub password: Token,
+}
+
+/// What is told of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserInfo {
+    /// The user's name.
+    pub name: String,
+    /// The user's permissions.
+    pub permissions: Permissions,
+}
+
+impl From<UserRecord> for UserInfo {
+    fn from(record: UserRecord) -> Self {
+        UserInfo { permissions: Permissions::from_stored(&record.permissions), name: record.name }
+    }
+}
+
+impl Accounts {
+    pub(crate) fn new(storage: Arc<dyn Storage>, anonymous: Permissions) -> Self {
+        let tokens = Throttle::new(TOKEN_PAUSE, MAX_TOKEN_WAIT);
+        Accounts { storage, anonymous, tokens, generation: AtomicU64::new(0) }
+    }
+
+    /// Makes sure that the administrator exists, has every permission, and the password as token.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn ensure_admin(&self, admin: &Admin) -> Result<(), ServiceError> {
+        let user = NewUser {
+            name: admin.name.clone(),
+            token_hash: admin.password.to_stored_hash(),
+            permissions: Permissions::ALL.to_stored(),
+        };
+        self.storage.put_user(user).await?;
+        self.accounts_changed();
+        Ok(())
+    }
+
+    /// Logs in.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::LoginFailed`], after a second, whether the name or the token is wrong.
+    pub async fn log_in(&self, name: &str, token: &Token) -> Result<(Caller, UserInfo), ServiceError> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let record = self.storage.user(name).await?;
+        // The token is checked for unknown users too, so that both take the same time.
+        let stored = record.as_ref().map_or("sha256::", |record| &record.token_hash);
+        match (token.matches(stored), record) {
+            (true, Some(record)) => {
+                let caller = caller_of(&record, generation);
+                Ok((caller, record.into()))
+            }
+            _ => {
+                sleep(LOGIN_FAILURE_DELAY).await;
+                Err(ServiceError::LoginFailed(name.to_owned()))
+            }
+        }
+    }
+
+    /// Makes sure that the caller has the permissions, those of anonymous users counted.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotAllowed`].
+    pub async fn require(&self, caller: &mut Caller, needed: Permissions) -> Result<(), ServiceError> {
+        let granted = self.permissions_of(caller).await? | self.anonymous;
+        if granted.contains(needed) { Ok(()) } else { Err(not_allowed(caller, needed)) }
+    }
+
+    /// Whether the caller has the permissions, those of anonymous users counted.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn has(&self, caller: &mut Caller, wanted: Permissions) -> Result<bool, ServiceError> {
+        Ok((self.permissions_of(caller).await? | self.anonymous).contains(wanted))
+    }
+
+    /// Makes sure that the caller may manage users. What anonymous users may does not count here.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotAllowed`].
+    pub async fn require_user_admin(&self, caller: &mut Caller) -> Result<(), ServiceError> {
+        if self.permissions_of(caller).await?.contains(Permissions::USER_ADMIN) {
+            Ok(())
+        } else {
+            Err(not_allowed(caller, Permissions::USER_ADMIN))
+        }
+    }
+
+    /// Makes sure that the caller may manage the user, who may be itself; tells the user's name.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotAllowed`], [`ServiceError::NobodyLoggedIn`].
+    pub async fn require_self_or_user_admin(
+        &self,
+        caller: &mut Caller,
+        name: Option<&str>,
+    ) -> Result<String, ServiceError> {
+        let own = caller.user_name();
+        if own.is_none() || name.is_some_and(|name| own != Some(name)) {
+            self.require_user_admin(caller).await?;
+        }
+        name.or(caller.user_name()).map(str::to_owned).ok_or(ServiceError::NobodyLoggedIn)
+    }
+
+    /// Makes the caller act as another user from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::CannotBecome`] where there is no such user.
+    pub async fn become_user(&self, caller: &mut Caller, name: &str) -> Result<UserInfo, ServiceError> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let record =
+            self.storage.user(name).await?.ok_or_else(|| ServiceError::CannotBecome(name.to_owned()))?;
+        *caller = caller_of(&record, generation);
+        Ok(record.into())
+    }
+
+    /// What is known of a user.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn user(&self, name: &str) -> Result<Option<UserInfo>, ServiceError> {
+        Ok(self.storage.user(name).await?.map(UserInfo::from))
+    }
+
+    /// What is known of all users, by name.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn users(&self) -> Result<Vec<UserInfo>, ServiceError> {
+        Ok(self.storage.users().await?.into_iter().map(UserInfo::from).collect())
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::CannotCreateUser`] where the name is taken or empty, [`ServiceError::TooManyTokens`].
+    pub async fn create_user(&self, name: &str, permissions: Permissions) -> Result<Token, ServiceError> {
+        if name.is_empty() {
+            return Err(ServiceError::CannotCreateUser(name.to_owned()));
+        }
+        let token = self.new_token().await?;
+        let user = NewUser {
+            name: name.to_owned(),
+            token_hash: token.to_stored_hash(),
+            permissions: permissions.to_stored(),
+        };
+        if !self.storage.create_user(user).await? {
+            return Err(ServiceError::CannotCreateUser(name.to_owned()));
+        }
+        self.accounts_changed();
+        Ok(token)
+    }
+
+    /// Sets what a user may do.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NoSuchUser`].
+    pub async fn set_permissions(&self, name: &str, permissions: Permissions) -> Result<(), ServiceError> {
+        let done = self.storage.set_permissions(name, &permissions.to_stored()).await?;
+        self.user_changed(name, done)
+    }
+
+    /// Gives a user another token; the old one is void.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NoSuchUser`], [`ServiceError::TooManyTokens`].
+    pub async fn refresh_token(&self, name: &str) -> Result<Token, ServiceError> {
+        let token = self.new_token().await?;
+        let done = self.storage.set_token(name, &token.to_stored_hash()).await?;
+        self.user_changed(name, done)?;
+        Ok(token)
+    }
+
+    /// Removes a user.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NoSuchUser`].
+    pub async fn delete_user(&self, name: &str) -> Result<(), ServiceError> {
+        let done = self.storage.delete_user(name).await?;
+        self.user_changed(name, done)
+    }
+
+    async fn new_token(&self) -> Result<Token, ServiceError> {
+        if self.tokens.pass().await { Ok(Token::random()) } else { Err(ServiceError::TooManyTokens) }
+    }
+
+    fn user_changed(&self, name: &str, done: bool) -> Result<(), ServiceError> {
+        self.accounts_changed();
+        if done { Ok(()) } else { Err(ServiceError::NoSuchUser(name.to_owned())) }
+    }
+
+    /// Makes every live connection look its permissions up again.
+    fn accounts_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The permissions that the caller has of its own, read again if accounts have changed.
+    async fn permissions_of(&self, caller: &mut Caller) -> Result<Permissions, ServiceError> {
+        let Some(user) = &mut caller.user else { return Ok(Permissions::NONE) };
+        let generation = self.generation.load(Ordering::Acquire);
+        if user.generation != generation {
+            let record = self.storage.user(&user.name).await?.filter(|record| record.id == user.id);
+            user.permissions =
+                record.map_or(Permissions::NONE, |record| Permissions::from_stored(&record.permissions));
+            user.generation = generation;
+        }
+        Ok(user.permissions)
+    }
+}
+
+fn caller_of(record: &UserRecord, generation: u64) -> Caller {
+    let permissions = Permissions::from_stored(&record.permissions);
+    Caller { user: Some(LoggedIn { id: record.id, name: record.name.clone(), permissions, generation }) }
+}
+
+fn not_allowed(caller: &Caller, needed: Permissions) -> ServiceError {
+    ServiceError::NotAllowed { who: caller.title().to_owned(), needed }
+}

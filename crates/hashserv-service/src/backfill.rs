@@ -1,0 +1,111 @@
+//! Keeping what the upstream knew, in the background.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hashserv_storage::{MAX_BATCH, Storage, UnihashEntry};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+/// How many entries may wait to be written. What comes on top is not kept: it is asked again when needed.
+const MAX_PENDING: u64 = 100_000;
+
+/// Writes entries from the upstream to the database, in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Backfill {
+    /// `None` once it is closed.
+    queue: Mutex<Option<mpsc::UnboundedSender<Vec<UnihashEntry>>>>,
+    /// How many entries were ever queued.
+    queued: AtomicU64,
+    /// How many of them were written, or given up.
+    written: watch::Receiver<u64>,
+    /// Whether entries were lately dropped, to tell it once.
+    overflowing: AtomicBool,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Backfill {
+    /// Begins writing to the storage, in a task of the current runtime.
+    pub(crate) fn start(storage: Arc<dyn Storage>) -> Self {
+        // The number of entries is bounded by `MAX_PENDING`, which a bounded queue of batches could not do.
+        let (queue, entries) = mpsc::unbounded_channel();
+        let (written_sender, written) = watch::channel(0);
+        let writer = tokio::spawn(write(storage, entries, written_sender));
+        Backfill {
+            queue: Mutex::new(Some(queue)),
+            queued: AtomicU64::new(0),
+            written,
+            overflowing: AtomicBool::new(false),
+            writer: Mutex::new(Some(writer)),
+        }
+    }
+
+    /// Queues entries; where the bound is reached they are dropped, and one warning tells it.
+    pub(crate) fn add(&self, entries: Vec<UnihashEntry>) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_ref() else { return };
+        let count = entries.len() as u64;
+        let fits = self.pending() + count <= MAX_PENDING;
+        if self.overflowing.swap(!fits, Ordering::Relaxed) == fits {
+            if fits {
+                info!("unihashes from the upstream are kept again");
+            } else {
+                warn!(
+                    "{MAX_PENDING} unihashes from the upstream wait to be written; further ones are not kept"
+                );
+            }
+        }
+        if fits && !entries.is_empty() && queue.send(entries).is_ok() {
+            self.queued.fetch_add(count, Ordering::AcqRel);
+        }
+    }
+
+    /// How many entries are still to be written.
+    pub(crate) fn pending(&self) -> u64 {
+        self.queued.load(Ordering::Acquire).saturating_sub(*self.written.borrow())
+    }
+
+    /// Waits until all that was queued so far is written.
+    pub(crate) async fn wait(&self) {
+        let queued = self.queued.load(Ordering::Acquire);
+        // An error means that the writer has ended, which leaves nothing to wait for.
+        let _ = self.written.clone().wait_for(|written| *written >= queued).await;
+    }
+
+    /// Takes nothing more, and waits until what is queued is written, but no longer than the limit.
+    pub(crate) async fn close(&self, limit: Duration) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut writer) = writer
+            && timeout(limit, &mut writer).await.is_err()
+        {
+            warn!("{} unihashes from the upstream were not kept: writing them took too long", self.pending());
+            writer.abort();
+        }
+    }
+}
+
+async fn write(
+    storage: Arc<dyn Storage>,
+    mut queue: mpsc::UnboundedReceiver<Vec<UnihashEntry>>,
+    written: watch::Sender<u64>,
+) {
+    while let Some(mut entries) = queue.recv().await {
+        while entries.len() < MAX_BATCH
+            && let Ok(more) = queue.try_recv()
+        {
+            entries.extend(more);
+        }
+        let count = entries.len() as u64;
+        for batch in entries.chunks(MAX_BATCH) {
+            if let Err(error) = storage.record_unihashes(batch.to_vec()).await {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                warn!("unihashes from the upstream were not kept: {error}{}", cause.unwrap_or_default());
+            }
+        }
+        written.send_modify(|written| *written += count);
+    }
+}

@@ -1,0 +1,262 @@
+//! Looking hashes up and recording reports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashserv_storage::{
+    MAX_BATCH, OuthashKey, OuthashRow, Report, Storage, StorageError, TaskKey, UnifiedRow, Unihash,
+    UnihashEntry,
+};
+
+use crate::ServiceError;
+use crate::cache::LookupCache;
+use crate::pull::Pull;
+
+/// Looks hashes up and records reports.
+///
+/// Look-ups that find nothing here are completed from the upstream, where there is one. An upstream that
+/// does not answer changes nothing but that: the answer is then the local one.
+#[derive(Debug)]
+pub struct Equivalence {
+    storage: Arc<dyn Storage>,
+    cache: Arc<LookupCache>,
+    upstream: Option<Pull>,
+    read_only: bool,
+}
+
+impl Equivalence {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        cache: Arc<LookupCache>,
+        upstream: Option<Pull>,
+        read_only: bool,
+    ) -> Self {
+        Equivalence { storage, cache, upstream, read_only }
+    }
+
+    /// The unihashes that tasks have.
+    ///
+    /// This is what builds ask tens of thousands of times when they start. A hit comes from memory where it
+    /// was read before and nothing was removed since; a miss always comes from the database, so that what
+    /// another process adds is seen at the next request. What another process removes is forgotten within
+    /// 200 ms. What the upstream knows is kept in the background.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, ServiceError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let missing = self.cache.unihashes(keys, &mut found);
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        self.read_unihashes(keys, &missing, &mut found).await?;
+        if let Some(upstream) = &self.upstream {
+            upstream.complete_unihashes(keys, &mut found).await;
+        }
+        Ok(found)
+    }
+
+    /// Whether any task has these unihashes.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, ServiceError> {
+        let mut exist: Vec<bool> = unihashes.iter().map(|unihash| self.cache.exists(unihash)).collect();
+        if exist.iter().all(|exists| *exists) {
+            return Ok(exist);
+        }
+        self.read_existence(unihashes, &mut exist).await?;
+        if let Some(upstream) = &self.upstream {
+            upstream.complete_existence(unihashes, &mut exist).await;
+        }
+        Ok(exist)
+    }
+
+    /// The unihash that one task has. What the upstream knows is kept before this returns.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn unihash(&self, key: TaskKey<'_>) -> Result<Option<Unihash>, ServiceError> {
+        let mut found = Vec::with_capacity(1);
+        let missing = self.cache.unihashes(&[key], &mut found);
+        self.read_unihashes(&[key], &missing, &mut found).await?;
+        match (found.pop().flatten(), &self.upstream) {
+            (None, Some(upstream)) => Ok(upstream.unihash(key).await?),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The oldest report of a task that has a unihash, with that unihash.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, ServiceError> {
+        let row = self.storage.task_row(key).await?;
+        match &self.upstream {
+            Some(upstream) if row.is_none() && upstream.keep_task_row(key).await? => {
+                Ok(self.storage.task_row(key).await?)
+            }
+            _ => Ok(row),
+        }
+    }
+
+    /// The oldest report of an output whose task has a unihash, with that unihash. The asking is about
+    /// `taskhash`, which does not restrict it but is passed on upstream.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn outhash_row(
+        &self,
+        key: OuthashKey<'_>,
+        taskhash: &str,
+    ) -> Result<Option<UnifiedRow>, ServiceError> {
+        let row = self.storage.unified_outhash_row(key).await?;
+        match &self.upstream {
+            Some(upstream) if row.is_none() && upstream.keep_outhash_row(key, taskhash).await? => {
+                Ok(self.storage.unified_outhash_row(key).await?)
+            }
+            _ => Ok(row),
+        }
+    }
+
+    /// The oldest report of an output, whether its task has a unihash or not. The upstream is not asked.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn outhash_row_alone(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, ServiceError> {
+        Ok(self.storage.outhash_row(key).await?)
+    }
+
+    /// Records reports, and tells the unihash that each task then has.
+    ///
+    /// The reports are taken one after the other. A task keeps the unihash that it has; else it gets that of
+    /// the oldest other task that produced the output, else what the upstream has for the output, else what
+    /// the report brings. All is committed when this returns. On a read-only server nothing is recorded, as
+    /// in [`answer_reports`](Equivalence::answer_reports).
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails; none of the reports is recorded then, or all are and it is not known.
+    pub async fn report(&self, mut reports: Vec<Report>) -> Result<Vec<Unihash>, ServiceError> {
+        if self.read_only {
+            return self.answer_reports(&reports).await;
+        }
+        if let Some(upstream) = &self.upstream {
+            for report in &mut reports {
+                if self.is_new(report).await?
+                    && let Some(unihash) =
+                        upstream.outhash_unihash(report.outhash_key(), &report.taskhash).await
+                {
+                    report.unihash = unihash;
+                }
+            }
+        }
+        Ok(self.storage.report(reports).await?)
+    }
+
+    /// Tells what the unihashes of reported tasks would be, and records nothing: for each, that of the
+    /// oldest report of the output, upstream included, else what the report brings.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn answer_reports(&self, reports: &[Report]) -> Result<Vec<Unihash>, ServiceError> {
+        let mut unihashes = Vec::with_capacity(reports.len());
+        for report in reports {
+            unihashes.push(self.answer_report(report).await?);
+        }
+        Ok(unihashes)
+    }
+
+    /// Gives a unihash to a task that has none, and tells the unihash that it then has.
+    ///
+    /// # Errors
+    ///
+    /// Where the database fails.
+    pub async fn record_unihash(&self, entry: UnihashEntry) -> Result<Unihash, ServiceError> {
+        let offered = entry.unihash.clone();
+        Ok(self.storage.record_unihashes(vec![entry]).await?.pop().unwrap_or(offered))
+    }
+
+    /// How many entries from the upstream are still to be written; 0 without an upstream.
+    #[must_use]
+    pub fn pending_backfill(&self) -> u64 {
+        self.upstream.as_ref().map_or(0, |upstream| upstream.backfill().pending())
+    }
+
+    /// Waits until all entries that the upstream has given so far are written.
+    pub async fn wait_for_backfill(&self) {
+        if let Some(upstream) = &self.upstream {
+            upstream.backfill().wait().await;
+        }
+    }
+
+    /// Gives the upstream up, and writes what it has given; waits for that no longer than the limit.
+    pub(crate) async fn close(&self, limit: Duration) {
+        if let Some(upstream) = &self.upstream {
+            upstream.close(limit).await;
+        }
+    }
+
+    async fn answer_report(&self, report: &Report) -> Result<Unihash, ServiceError> {
+        if let Some(row) = self.storage.unified_outhash_row(report.outhash_key()).await? {
+            return Ok(row.unihash);
+        }
+        let upstream = match &self.upstream {
+            Some(upstream) => upstream.outhash_unihash(report.outhash_key(), &report.taskhash).await,
+            None => None,
+        };
+        Ok(upstream.unwrap_or_else(|| report.unihash.clone()))
+    }
+
+    /// Whether neither the task of a report nor anybody who produced its output has a unihash here.
+    async fn is_new(&self, report: &Report) -> Result<bool, ServiceError> {
+        let key = [report.task_key()];
+        let mut found = Vec::with_capacity(1);
+        let missing = self.cache.unihashes(&key, &mut found);
+        self.read_unihashes(&key, &missing, &mut found).await?;
+        Ok(found == [None] && self.storage.unified_outhash_row(report.outhash_key()).await?.is_none())
+    }
+
+    /// Reads the unihashes at the missing positions from the database, and remembers the hits.
+    async fn read_unihashes(
+        &self,
+        keys: &[TaskKey<'_>],
+        missing: &[usize],
+        found: &mut [Option<Unihash>],
+    ) -> Result<(), StorageError> {
+        for positions in missing.chunks(MAX_BATCH) {
+            let asked: Vec<TaskKey<'_>> = positions.iter().map(|position| keys[*position]).collect();
+            let epoch = self.cache.epoch();
+            let unihashes = self.storage.unihashes(&asked).await?;
+            let hits = asked.iter().zip(&unihashes).filter_map(|(key, hit)| Some((*key, hit.as_ref()?)));
+            self.cache.add_unihashes(epoch, hits);
+            for (position, unihash) in positions.iter().zip(unihashes) {
+                found[*position] = unihash;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the database for the unihashes that are not known to exist, and remembers the hits.
+    async fn read_existence(&self, unihashes: &[Unihash], exist: &mut [bool]) -> Result<(), StorageError> {
+        let missing: Vec<usize> = (0..unihashes.len()).filter(|position| !exist[*position]).collect();
+        for positions in missing.chunks(MAX_BATCH) {
+            let asked: Vec<Unihash> = positions.iter().map(|position| unihashes[*position].clone()).collect();
+            let epoch = self.cache.epoch();
+            let answers = self.storage.unihashes_exist(&asked).await?;
+            let hits = asked.iter().zip(&answers).filter(|(_, exists)| **exists).map(|(unihash, _)| unihash);
+            self.cache.add_existing(epoch, hits);
+            for (position, answer) in positions.iter().zip(answers) {
+                exist[*position] = answer;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The parts put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashserv_storage::Storage;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cache::LookupCache;
+use crate::pull::Pull;
+use crate::{Accounts, Equivalence, Maintenance, Permissions, Upstream};
+
+/// How many look-ups are remembered by default.
+pub const DEFAULT_CACHE_ENTRIES: usize = 1_000_000;
+
+/// How long what the upstream does not know is not asked again, by default.
+pub const DEFAULT_NEGATIVE_TTL: Duration = Duration::from_secs(30);
+
+/// How a service behaves.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// What callers may do who have not logged in.
+    pub anonymous: Permissions,
+    /// Whether clients' reports are answered but not recorded.
+    pub read_only: bool,
+    /// How many tasks, and how many unihashes, are remembered at most; some 90 and 60 bytes each. With 0
+    /// every look-up goes to the database.
+    pub cache_entries: usize,
+    /// How long what the upstream does not know is not asked again.
+    pub negative_ttl: Duration,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        ServiceOptions {
+            anonymous: Permissions::READ | Permissions::REPORT | Permissions::DB_ADMIN,
+            read_only: false,
+            cache_entries: DEFAULT_CACHE_ENTRIES,
+            negative_ttl: DEFAULT_NEGATIVE_TTL,
+        }
+    }
+}
+
+/// The rules of hash equivalence over a database, and perhaps an upstream.
+#[derive(Debug)]
+pub struct Service {
+    storage: Arc<dyn Storage>,
+    equivalence: Equivalence,
+    accounts: Accounts,
+    maintenance: Maintenance,
+    read_only: bool,
+    forgetting: JoinHandle<()>,
+}
+
+impl Service {
+    /// Puts a service on a database. It must be called within a tokio runtime, in which it works in the
+    /// background until it is dropped.
+    #[must_use]
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        upstream: Option<Arc<dyn Upstream>>,
+        options: &ServiceOptions,
+    ) -> Self {
+        let cache = Arc::new(LookupCache::new(options.cache_entries));
+        let pull = upstream.map(|upstream| Pull::new(upstream, storage.clone(), options.negative_ttl));
+        Service {
+            equivalence: Equivalence::new(storage.clone(), cache.clone(), pull, options.read_only),
+            accounts: Accounts::new(storage.clone(), options.anonymous),
+            maintenance: Maintenance::new(storage.clone(), cache.clone()),
+            read_only: options.read_only,
+            forgetting: tokio::spawn(forget(storage.foreign_removals(), cache)),
+            storage,
+        }
+    }
+
+    /// Look-ups and reports.
+    #[must_use]
+    pub fn equivalence(&self) -> &Equivalence {
+        &self.equivalence
+    }
+
+    /// Users and permissions.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Garbage collection and the like.
+    #[must_use]
+    pub fn maintenance(&self) -> &Maintenance {
+        &self.maintenance
+    }
+
+    /// Whether clients' reports are answered but not recorded.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Writes what the upstream has given, which takes no longer than the limit, and closes the database.
+    pub async fn close(&self, limit: Duration) {
+        self.equivalence.close(limit).await;
+        self.storage.close().await;
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.forgetting.abort();
+    }
+}
+
+/// Drops what is remembered whenever another process may have removed something.
+async fn forget(mut foreign_removals: watch::Receiver<u64>, cache: Arc<LookupCache>) {
+    while foreign_removals.changed().await.is_ok() {
+        cache.clear();
+    }
+}

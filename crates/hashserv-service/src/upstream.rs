@@ -1,0 +1,40 @@
+//! Another server to ask.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
+
+/// Another hash equivalence server, which is asked what is not known here.
+///
+/// Nothing is ever reported to it. An implementation bounds every wait: a caller is answered or told that
+/// the upstream is [`Unavailable`] within a deadline that the implementation documents. Results stand in the
+/// order of what was asked. Every method may be dropped at any time.
+#[async_trait]
+pub trait Upstream: fmt::Debug + Send + Sync + 'static {
+    /// The unihashes that tasks have there.
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable>;
+
+    /// Whether any task there has these unihashes.
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable>;
+
+    /// The oldest report there of a task that has a unihash.
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable>;
+
+    /// The oldest report there of an output whose task has a unihash. The asking is about `taskhash`, which
+    /// does not restrict it.
+    async fn outhash_row(
+        &self,
+        key: OuthashKey<'_>,
+        taskhash: &str,
+    ) -> Result<Option<UnifiedRow>, Unavailable>;
+
+    /// Gives the connections up. Later calls are answered with [`Unavailable`].
+    async fn close(&self);
+}
+
+/// The upstream did not answer in time, or is not asked at present. Whoever is asking here gets the local
+/// answer; the implementation has logged the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the upstream server is not available")]
+pub struct Unavailable;
