@@ -13,7 +13,7 @@ struct TempDatabase(TempDir);
 
 impl TempDatabase {
     fn new() -> Self {
-        TempDatabase(TempDir::new().unwrap())
+        TempDatabase(TempDir::new().expect("a directory can be made"))
     }
 }
 
@@ -21,7 +21,7 @@ impl TempDatabase {
 impl TestDatabase for TempDatabase {
     async fn open(&self) -> Arc<dyn Storage> {
         let name = DatabaseName::sqlite(self.0.path().join("hashserv.db"));
-        hashserv_storage_sql::open(&name, &Options::default()).await.unwrap()
+        hashserv_storage_sql::open(&name, &Options::default()).await.expect("the database opens")
     }
 }
 

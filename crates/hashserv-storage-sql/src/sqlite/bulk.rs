@@ -40,9 +40,11 @@ macro_rules! has_no_unihash {
 
 const FIND_UNUSED: &str = find_ids!("outhashes_v2", has_no_unihash!());
 
-/// Old servers wrote a blank for the `T`.
-const FIND_OLD_UNUSED: &str =
-    find_ids!("outhashes_v2", concat!("replace(created, ' ', 'T') < ?2 AND ", has_no_unihash!()));
+/// Old servers wrote a blank for the `T`, and no offset.
+const FIND_OLD_UNUSED: &str = find_ids!(
+    "outhashes_v2",
+    concat!("replace(replace(created, ' ', 'T'), '+00:00', '') < ?2 AND ", has_no_unihash!())
+);
 
 const DELETE_UNUSED: &str = transaction!(
     "DELETE FROM outhashes_v2 WHERE id IN (SELECT value FROM json_each(?1)) AND ",
@@ -104,7 +106,7 @@ impl Bulk {
         let removal = Removal {
             find: if before.is_some() { FIND_OLD_UNUSED } else { FIND_UNUSED }.into(),
             delete: DELETE_UNUSED.into(),
-            values: before.iter().map(Timestamp::to_string).collect(),
+            values: before.iter().map(|time| time.to_string().replace("+00:00", "")).collect(),
         };
         self.detached(async move |bulk| bulk.remove_rows(removal).await).await
     }
