@@ -69,9 +69,9 @@ impl Connection {
     /// already, up to about 64 KiB (or one WebSocket message, if that is longer). `false` when the peer has
     /// closed the connection in good order.
     ///
-    /// While it waits with nothing buffered, the connection holds no receive buffer. When a whole
-    /// [`Limits::max_line`] and 64 KiB more are buffered it reads no further and returns `true` at once: take
-    /// lines out before you call it again.
+    /// While it waits with nothing buffered, the connection holds no receive buffer. When 64 KiB (on a stream
+    /// [`Limits::max_line`] more) are buffered it reads no further and returns `true` at once: take lines out
+    /// before you call it again.
     ///
     /// Cancellation safe: nothing that was received is lost.
     ///

@@ -112,8 +112,7 @@ impl ReceiveHalf {
                 return Poll::Ready(Ok(false));
             }
         }
-        let bound = self.lines.max_line().saturating_add(BATCH_SIZE);
-        let space = bound.saturating_sub(self.lines.len()).min(BATCH_SIZE);
+        let space = self.bound().saturating_sub(self.lines.len()).min(BATCH_SIZE);
         if space == 0 {
             return Poll::Ready(Ok(true));
         }
@@ -124,6 +123,15 @@ impl ReceiveHalf {
         };
         self.large = outcome.received >= LARGE_BATCH;
         Poll::Ready(self.conclude(outcome))
+    }
+
+    /// How much is buffered before nothing more is read. Messages are whole lines, so that there is something
+    /// to take out long before the longest fits in.
+    fn bound(&self) -> usize {
+        match self.framing() {
+            Framing::Lines => self.lines.max_line().saturating_add(BATCH_SIZE),
+            Framing::Messages => BATCH_SIZE,
+        }
     }
 
     /// Hands over what was received, and whatever ended the receiving only afterwards.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashserv_protocol::Address;
 use hashserv_transport::{DialOptions, Dialer, ListenOptions, Listener, ServerTls, TransportError};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use crate::support::{connect_to, echo_a_long_batch, echo_both_ways, port};
@@ -114,6 +114,17 @@ async fn an_expired_certificate_is_refused() {
     let (mut listener, _tls) = listen(ServerTls::from_files(&certificate, key).unwrap()).await;
     let (client, _) = refused(&mut listener, &trusting(certificate)).await;
     assert!(is_tls(&client, "expired"), "{client}");
+}
+
+#[tokio::test]
+async fn the_certificate_of_an_authority_is_no_servers() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut parameters = parameters("127.0.0.1");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (certificate, key) = write_certificate(directory.path(), &parameters);
+    let (mut listener, _tls) = listen(ServerTls::from_files(&certificate, key).unwrap()).await;
+    let (client, _) = refused(&mut listener, &trusting(certificate)).await;
+    assert!(is_tls(&client, "CA:FALSE"), "{client}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hashserv_protocol::Address;
@@ -200,6 +201,31 @@ async fn what_is_no_request_for_a_websocket_is_told_so() {
         let answer = reader.await.unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn what_nobody_takes_out_is_not_buffered_endlessly() {
+    let (mut client, mut server) = connect(&loopback()).await;
+    let line = [vec![b'x'; 1023], vec![b'\n']].concat();
+    let flood = tokio::spawn(async move {
+        let _ = client.send(&line.repeat(4096)).await;
+    });
+    for _ in 0..1000 {
+        assert!(server.receive().await.unwrap());
+        assert!(server.lines().len() < 64 * 1024 + 1024);
+    }
+    drop(server);
+    flood.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_stays_silent_is_not_waited_for_endlessly() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect_timeout = Duration::from_millis(50);
+    let dialer = Dialer::new(DialOptions { connect_timeout, ..DialOptions::default() });
+    let address = format!("ws://{}", silent.local_addr().unwrap()).parse().unwrap();
+    let error = dialer.dial(&address).await.unwrap_err();
+    assert!(matches!(error, TransportError::ConnectTimeout { .. }), "{error:?}");
 }
 
 /// Dials a server that answers with `answer`, whatever it is asked; returns its error and the request.
