@@ -1,5 +1,7 @@
 //! The sending half of a connection.
 
+use std::fmt;
+
 use tokio::io::{AsyncWriteExt, DuplexStream, WriteHalf};
 use tokio::net::{tcp, unix};
 
@@ -7,13 +9,11 @@ use crate::websocket::WebSocket;
 use crate::{Framing, Peer, TransportError};
 
 /// The sending half of a [`Connection`](crate::Connection).
-#[derive(Debug)]
 pub struct SendHalf {
     sink: Sink,
     peer: Peer,
 }
 
-#[derive(Debug)]
 pub(crate) enum Sink {
     Unix(unix::OwnedWriteHalf),
     Tcp(tcp::OwnedWriteHalf),
@@ -66,5 +66,11 @@ impl SendHalf {
             Sink::Memory(half) => half.shutdown().await.is_ok(),
             Sink::WebSocket(socket) => socket.say_goodbye().await.is_ok(),
         }
+    }
+}
+
+impl fmt::Debug for SendHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendHalf").field("peer", &self.peer).finish_non_exhaustive()
     }
 }

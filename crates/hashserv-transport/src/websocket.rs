@@ -30,7 +30,7 @@ const WRITE_BUFFER: usize = 64 * 1024;
 const MAX_FRAME: usize = 1024 * 1024;
 
 /// A WebSocket that two halves share. The lock is never held across an await.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct WebSocket(Arc<Mutex<WebSocketStream<Socket>>>);
 
 /// The settings of a WebSocket.
