@@ -1,0 +1,62 @@
+//! What the commands work with.
+
+use std::sync::Arc;
+
+use hashserv_client::{Client, ClientOptions};
+use hashserv_protocol::Address;
+use hashserv_transport::{DialOptions, Dialer};
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::netrc;
+use crate::output::Output;
+
+/// The server to talk to, and where to print.
+pub(crate) struct Context {
+    server: Server,
+    pub(crate) output: Output,
+    /// Whether one JSON document is to be printed instead of text.
+    pub(crate) json: bool,
+}
+
+/// How to get a connection to the server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Server {
+    dialer: Arc<Dialer>,
+    address: Address,
+    options: ClientOptions,
+}
+
+impl Context {
+    /// Reads the netrc file, unless there is a login or it is not wanted.
+    pub(crate) fn new(global: Global) -> Result<Self, Failure> {
+        let address = global.parsed_address().map_err(|error| Failure::Usage(error.to_string()))?;
+        let login = match (global.login, global.password) {
+            (Some(username), Some(token)) => Some((username, token)),
+            _ if global.no_netrc => None,
+            _ => netrc::login(&global.address)?,
+        };
+        let options = ClientOptions { login, become_user: global.become_user, ..ClientOptions::default() };
+        let dialer = Dialer::new(DialOptions { tls_ca: global.tls_ca, ..DialOptions::default() });
+        let server = Server { dialer: Arc::new(dialer), address, options };
+        Ok(Context { server, output: Output::stdout(), json: global.json })
+    }
+
+    /// A connected client.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        self.server.connect().await
+    }
+
+    /// To connect several clients.
+    pub(crate) fn server(&self) -> Server {
+        self.server.clone()
+    }
+}
+
+impl Server {
+    /// A connected client, logged in.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let dialer = Arc::clone(&self.dialer);
+        Ok(Client::connect(dialer, &self.address, self.options.clone()).await?)
+    }
+}

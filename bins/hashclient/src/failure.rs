@@ -1,0 +1,49 @@
+//! Why hashclient fails.
+
+use std::io;
+
+use hashserv_client::ClientError;
+
+use crate::netrc::NetrcError;
+
+/// Why a command failed; the chain of its sources is printed in one line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Netrc(#[from] NetrcError),
+    #[error("cannot read standard input")]
+    Input(#[source] io::Error),
+    #[error("line {number} of standard input: {reason}")]
+    InputLine { number: u64, reason: String },
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("cannot read {path}")]
+    File { path: String, source: io::Error },
+    #[error("cannot start the asynchronous runtime")]
+    Runtime(#[source] io::Error),
+    /// What was asked for does not exist.
+    #[error("{0}")]
+    Missing(String),
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Failure {
+    /// Whether whoever read the output has had enough, which is no failure.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Printing.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+
+use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle};
+use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+use crate::failure::Failure;
+
+/// Plain ASCII, easy to take apart with other tools.
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none().junction('|'))
+    .header_separator(LineStyle::none().fill('-').junction('+'))
+    .content_lines(ContentLineStyle::none().junction('|'));
+
+/// Where results are printed: standard output, or memory in tests.
+pub(crate) struct Output(Box<dyn Write + Send>);
+
+impl Output {
+    /// Buffered standard output: flush before waiting for anything.
+    pub(crate) fn stdout() -> Self {
+        Output(Box::new(BufWriter::new(io::stdout())))
+    }
+
+    /// Prints to something else.
+    #[cfg(test)]
+    pub(crate) fn to(writer: impl Write + Send + 'static) -> Self {
+        Output(Box::new(writer))
+    }
+
+    /// Prints a line.
+    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        writeln!(self.0, "{text}").map_err(Failure::Output)
+    }
+
+    /// Prints a JSON document, keys sorted, indented by 4.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        self.line(sorted_json(value)?)
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.0.flush().map_err(Failure::Output)
+    }
+}
+
+/// JSON with sorted keys, indented by 4.
+fn sorted_json(value: &impl Serialize) -> Result<String, Failure> {
+    // The map of a `Value` is sorted by its keys.
+    let value = serde_json::to_value(value)?;
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A table in plain ASCII; columns beyond the first hold figures if `figures` is set.
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, figures: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_header(header).add_rows(rows);
+    if figures {
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_sorted_and_indented_by_four() {
+        let value = serde_json::json!({"b": [1], "a": {"d": null, "c": "é"}});
+        let text = "{\n    \"a\": {\n        \"c\": \"é\",\n        \"d\": null\n    },\n    \"b\": [\n        1\n    ]\n}";
+        assert_eq!(sorted_json(&value).unwrap(), text);
+    }
+
+    #[test]
+    fn tables_are_plain() {
+        let rows =
+            vec![["unihashes_v3".to_owned(), "12".to_owned()], ["users".to_owned(), "1234".to_owned()]];
+        let text = table(["Table", "Rows"], rows, true).to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(
+            lines,
+            [" Table        | Rows", "--------------+------", " unihashes_v3 |   12", " users        | 1234",]
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! What hashclient does without a server.
+
+#![allow(clippy::unwrap_used, reason = "in a test it is a failed test")]
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+struct Outcome {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs hashclient in an empty directory that is its home too.
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
+    let home = TempDir::new().unwrap();
+    let mut command = Command::cargo_bin("hashclient").unwrap();
+    command.current_dir(home.path()).env_clear().env("HOME", home.path());
+    command.args(arguments).envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    Outcome {
+        status: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn help_tells_of_addresses_and_exit_status() {
+    let outcome = run(&["--help"], &[]);
+    assert_eq!(outcome.status, 0);
+    for text in ["unix://PATH", "Exit status:", "HASHSERVER_TOKEN", "gc-mark-stream", "unihash-exists"] {
+        assert!(outcome.stdout.contains(text), "{text}: {}", outcome.stdout);
+    }
+    assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 110), "{}", outcome.stdout);
+}
+
+#[test]
+fn every_command_has_help() {
+    let all = run(&["--help"], &[]).stdout;
+    let commands = all.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert_eq!(names.len(), 22, "{names:?}");
+    for name in names {
+        let outcome = run(&[name, "--help"], &[]);
+        assert_eq!(outcome.status, 0, "{name}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn no_token_is_in_the_help() {
+    let outcome = run(&["--help"], &[("HASHSERVER_TOKEN", "secret"), ("HASHSERVER_LOGIN", "u")]);
+    assert!(!outcome.stdout.contains("secret"));
+}
+
+#[test]
+fn usage_errors_have_status_2() {
+    for arguments in [
+        &[][..],
+        &["nonsense"],
+        &["get", "method"],
+        &["get", "--stdin", "--json"],
+        &["get", "--stdin", "method", "taskhash"],
+        &["--log", "loud", "ping"],
+        &["--login", "u", "ping"],
+        &["--address", "localhost", "ping"],
+        &["ping", "-n", "0"],
+        &["clean-unused", "-5"],
+        &["remove", "-w", "method"],
+        &["remove", "-w", "method", "a", "-w", "method", "b"],
+        &["stress", "--clients", "10000", "--requests", "1000000"],
+    ] {
+        let outcome = run(arguments, &[]);
+        assert_eq!(outcome.status, 2, "{arguments:?}: {}", outcome.stderr);
+        assert!(!outcome.stderr.is_empty() && outcome.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_one_clear_line() {
+    let outcome = run(&["ping"], &[]);
+    assert_eq!(outcome.status, 1);
+    assert!(
+        outcome.stderr.starts_with("ERROR: cannot connect to unix://./hashserver.sock: No such file"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.stderr.lines().count(), 1);
+    let outcome = run(&["ping"], &[("HASHSERVER_ADDRESS", "unix://elsewhere.sock")]);
+    assert!(outcome.stderr.contains("unix://elsewhere.sock"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_netrc_that_cannot_be_read_is_an_error() {
+    let outcome = run(&["ping"], &[("NETRC", "/nowhere/netrc")]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.starts_with("ERROR: cannot read /nowhere/netrc"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--no-netrc"));
+    let outcome = run(&["--no-netrc", "ping"], &[("NETRC", "/nowhere/netrc")]);
+    assert!(outcome.stderr.contains("cannot connect"), "{}", outcome.stderr);
+    let login = [("NETRC", "/nowhere/netrc"), ("HASHSERVER_LOGIN", "u"), ("HASHSERVER_TOKEN", "t")];
+    assert!(run(&["ping"], &login).stderr.contains("cannot connect"), "a login makes it needless");
+}
+
+#[test]
+fn what_is_wrong_in_a_netrc_is_told_without_its_secrets() {
+    let directory = TempDir::new().unwrap();
+    let netrc = directory.path().join("netrc");
+    std::fs::write(&netrc, "machine a\nlogin u pasword secret\n").unwrap();
+    let outcome = run(&["ping"], &[("NETRC", netrc.to_str().unwrap())]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("netrc, line 2: "), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("secret"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let hash = "0".repeat(64);
+    let arguments = ["report", "--method", "m", "--taskhash", &hash, "--outhash", &hash, "--unihash", &hash];
+    let outcome = run(&[&arguments[..], &["--outhash-siginfo-file", "missing"]].concat(), &[]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.starts_with("ERROR: cannot read missing: No such file"), "{}", outcome.stderr);
+}
+
+#[test]
+fn removing_nothing_asks_nobody() {
+    let outcome = run(&["remove"], &[]);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "No query specified\n"));
+}
