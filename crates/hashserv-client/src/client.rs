@@ -10,11 +10,14 @@ use hashserv_transport::Dialer;
 use serde::de::DeserializeOwned;
 
 use crate::call::{is_maintenance, is_repeatable};
+use crate::call_pipeline::call_halves;
 use crate::pipeline::{QuerySender, ReplyReceiver, halves};
 use crate::session::Session;
 use crate::stream::mode::{Query, StreamMode};
 use crate::writer::check_queries;
-use crate::{ClientError, Connect, ExistsStream, GetStream, MarkStream, Stream, Target};
+use crate::{
+    CallReceiver, CallSender, ClientError, Connect, ExistsStream, GetStream, MarkStream, Stream, Target,
+};
 
 mod commands;
 #[cfg(test)]
@@ -200,6 +203,17 @@ impl Client {
         Ok(halves(writer, reader))
     }
 
+    /// Gives the connection away in normal mode in two halves, for requests that go out while the replies to
+    /// earlier ones are awaited. The next call of the client dials a new connection. A cancelled call costs
+    /// the connection.
+    pub async fn call_pipeline(&mut self) -> Result<(CallSender, CallReceiver), ClientError> {
+        let mut session = self.take_session().await?;
+        session.leave(self.options.reply_timeout).await?;
+        let framing = session.framing();
+        let (writer, reader) = session.into_halves();
+        Ok(call_halves(writer, reader, framing))
+    }
+
     /// Sends one request and returns its reply.
     async fn call<R: DeserializeOwned>(&mut self, call: &Call<'_>) -> Result<R, ClientError> {
         let patience = match is_maintenance(call) {
@@ -293,6 +307,7 @@ impl Client {
 
     async fn dial(&self) -> Result<Session, ClientError> {
         let connection = self.connect.connect().await.map_err(ClientError::Connect)?;
+        tracing::debug!(peer = %connection.peer(), "connected");
         Ok(Session::new(connection, self.options.max_message))
     }
 

@@ -42,6 +42,7 @@
 //! are read, so that a batch of any size needs little more memory than its replies.
 
 mod call;
+mod call_pipeline;
 mod client;
 mod connect;
 mod error;
@@ -54,9 +55,10 @@ mod stream;
 mod testing;
 mod writer;
 
+pub use call_pipeline::{CallReceiver, CallSender};
 pub use client::{Client, ClientOptions};
 pub use connect::{Connect, Connecting, Target};
 pub use error::ClientError;
 pub use pipeline::{QuerySender, ReplyReceiver};
-pub use stream::mode::{Exists, Get, Mark, Query, StreamMode};
+pub use stream::mode::{Exists, Get, GetLines, Mark, Query, StreamMode};
 pub use stream::{ExistsStream, GetStream, MarkStream, Stream};

@@ -101,6 +101,10 @@ impl Session {
         exchange(self.writer.flush(), self.reader.end_of_stream(), &self.progress, patience).await
     }
 
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
+    }
+
     pub(crate) fn into_halves(self) -> (Writer, Reader) {
         (self.writer, self.reader)
     }

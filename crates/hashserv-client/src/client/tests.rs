@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use hashserv_protocol::arguments::Report;
-use hashserv_protocol::{Framing, encode_message};
+use hashserv_protocol::arguments::{Report, Task};
+use hashserv_protocol::{Call, Framing, encode_message};
 
 use crate::testing::{client, client_with, hangs_up, one_ping, script};
 use crate::{ClientError, ClientOptions};
@@ -309,4 +309,24 @@ async fn no_token_is_shown() {
     let mut client = client(vec![server]);
     client.auth("u", "secret").await.unwrap();
     assert!(!format!("{client:?}").contains("secret"), "{client:?}");
+}
+
+#[tokio::test]
+async fn requests_of_a_pipeline_are_answered_in_order() {
+    let server = script(async |peer| {
+        let mut peer = peer.greeted().await;
+        let asked = |taskhash| format!(r#"{{"get":{{"method":"m","taskhash":"{taskhash}","all":false}}}}"#);
+        peer.expect(&[&asked("1"), &asked("2")]).await;
+        peer.send(&["1", "2"]).await;
+        peer.until_closed().await;
+    });
+    let mut client = client(vec![server]);
+    let (mut sender, mut receiver) = client.call_pipeline().await.unwrap();
+    let ask = |taskhash: &'static str| {
+        Call::Get(Task { method: "m".into(), taskhash: taskhash.into(), all: false })
+    };
+    sender.send(&[ask("1")]).await.unwrap();
+    sender.send(&[ask("2")]).await.unwrap();
+    assert_eq!(receiver.receive::<u8>().await.unwrap(), 1);
+    assert_eq!(receiver.receive::<u8>().await.unwrap(), 2);
 }

@@ -12,7 +12,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A stream mode: [`Get`], [`Exists`] or [`Mark`].
+/// A stream mode: [`Get`] (or [`GetLines`]), [`Exists`] or [`Mark`].
 pub trait StreamMode: sealed::Sealed + Send + Sync + 'static {
     /// What a query is answered with.
     type Reply: Debug + Send;
@@ -42,6 +42,11 @@ pub trait Query<M: StreamMode>: Sync {
 #[derive(Clone, Copy, Debug)]
 pub enum Get {}
 
+/// `get-stream` too, with every reply as the line that it came in, empty where nothing is known. For whoever
+/// judges unihashes himself: a single bad one is then no reason to give the connection up.
+#[derive(Clone, Copy, Debug)]
+pub enum GetLines {}
+
 /// `exists-stream`: unihashes are asked, whether they are known is answered.
 #[derive(Clone, Copy, Debug)]
 pub enum Exists {}
@@ -51,6 +56,7 @@ pub enum Exists {}
 pub enum Mark {}
 
 impl sealed::Sealed for Get {}
+impl sealed::Sealed for GetLines {}
 impl sealed::Sealed for Exists {}
 impl sealed::Sealed for Mark {}
 
@@ -72,6 +78,21 @@ impl StreamMode for Get {
             return Err(ClientError::senseless(line.as_bytes()));
         }
         Ok(Some(line.to_owned()))
+    }
+}
+
+impl StreamMode for GetLines {
+    /// The line, without its end.
+    type Reply = String;
+
+    const COMMAND: Command = Command::GetStream;
+
+    fn call() -> Call<'static> {
+        Call::GetStream(Nothing)
+    }
+
+    fn decode(line: &str) -> Result<Self::Reply, ClientError> {
+        Ok(line.to_owned())
     }
 }
 
@@ -113,14 +134,23 @@ impl StreamMode for Mark {
 
 impl<A: AsRef<str> + Sync, B: AsRef<str> + Sync> Query<Get> for (A, B) {
     fn append(&self, out: &mut Vec<u8>) -> Result<(), ClientError> {
-        let (method, taskhash) =
-            (check_word("method", self.0.as_ref())?, check_word("taskhash", self.1.as_ref())?);
-        out.extend_from_slice(method.as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(taskhash.as_bytes());
-        out.push(b'\n');
-        Ok(())
+        append_task(self.0.as_ref(), self.1.as_ref(), out)
     }
+}
+
+impl<A: AsRef<str> + Sync, B: AsRef<str> + Sync> Query<GetLines> for (A, B) {
+    fn append(&self, out: &mut Vec<u8>) -> Result<(), ClientError> {
+        append_task(self.0.as_ref(), self.1.as_ref(), out)
+    }
+}
+
+fn append_task(method: &str, taskhash: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
+    let (method, taskhash) = (check_word("method", method)?, check_word("taskhash", taskhash)?);
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(taskhash.as_bytes());
+    out.push(b'\n');
+    Ok(())
 }
 
 impl<S: AsRef<str> + Sync> Query<Exists> for S {
@@ -189,6 +219,7 @@ mod tests {
     fn replies_that_are_no_replies_are_errors() {
         assert_eq!(Get::decode("").unwrap(), None);
         assert_eq!(Get::decode("u").unwrap().as_deref(), Some("u"));
+        assert_eq!(GetLines::decode("a b").unwrap(), "a b");
         assert!(Exists::decode("true").unwrap());
         assert_eq!(Mark::decode("{\"count\": 5}").unwrap(), 5);
         for bad in ["<html> <body>", "{\"unihash\":1}", "a b"] {
