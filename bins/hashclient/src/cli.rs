@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::str::FromStr;
 
 use clap::{Args, Parser};
@@ -58,7 +58,7 @@ pub(crate) struct Global {
     pub(crate) log: LogLevel,
 
     /// User to log in as; needs a token
-    #[arg(short, long, global = true, value_name = "USER", env = "HASHSERVER_LOGIN", requires = "password")]
+    #[arg(short, long, global = true, value_name = "USER", env = "HASHSERVER_LOGIN")]
     pub(crate) login: Option<String>,
 
     /// Token to log in with; on the command line other users of the machine can see it
@@ -83,7 +83,7 @@ pub(crate) struct Global {
 
     /// Certificates (PEM) of authorities to trust for wss:// besides those of the system
     #[arg(long, global = true, value_name = "FILE", env = "HASHSERVER_TLS_CA")]
-    pub(crate) tls_ca: Option<PathBuf>,
+    pub(crate) tls_ca: Option<OsString>,
 
     /// Print one JSON document instead of text, keys sorted
     #[arg(long, global = true)]
@@ -136,6 +136,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn conditions_may_be_repeated() {
+        for command in [&["remove"][..], &["gc-mark", "M"]] {
+            let arguments = [&["hashclient"], command, &["-w", "method", "m", "--where", "PN", "p"]].concat();
+            let cli = Cli::parse_from(arguments);
+            assert!(format!("{cli:?}").contains(r#"["method", "m", "PN", "p"]"#), "{cli:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the commands work with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hashserv_client::{Client, ClientOptions};
@@ -10,6 +11,8 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::netrc;
 use crate::output::Output;
+
+const NO_TOKEN: &str = "a login needs a token: set HASHSERVER_TOKEN, or give --password";
 
 /// The server to talk to, and where to print.
 pub(crate) struct Context {
@@ -31,13 +34,18 @@ impl Context {
     /// Reads the netrc file, unless there is a login or it is not wanted.
     pub(crate) fn new(global: Global) -> Result<Self, Failure> {
         let address = global.parsed_address().map_err(|error| Failure::Usage(error.to_string()))?;
-        let login = match (global.login, global.password) {
+        // An empty variable of the environment means the same as none.
+        let username = global.login.filter(|username| !username.is_empty());
+        let token = global.password.filter(|token| !token.is_empty());
+        let tls_ca = global.tls_ca.filter(|path| !path.is_empty()).map(PathBuf::from);
+        let login = match (username, token) {
             (Some(username), Some(token)) => Some((username, token)),
-            _ if global.no_netrc => None,
-            _ => netrc::login(&global.address)?,
+            (Some(_), None) => return Err(Failure::Usage(NO_TOKEN.to_owned())),
+            (None, _) if global.no_netrc => None,
+            (None, _) => netrc::login(&global.address)?,
         };
         let options = ClientOptions { login, become_user: global.become_user, ..ClientOptions::default() };
-        let dialer = Dialer::new(DialOptions { tls_ca: global.tls_ca, ..DialOptions::default() });
+        let dialer = Dialer::new(DialOptions { tls_ca, ..DialOptions::default() });
         let server = Server { dialer: Arc::new(dialer), address, options };
         Ok(Context { server, output: Output::stdout(), json: global.json })
     }

@@ -67,9 +67,34 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let cause = error.to_string();
+        // Some libraries repeat the source in the text.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
         source = error.source();
     }
     text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_chain_is_one_line_that_repeats_nothing() {
+        let inner = Failure::Input(io::Error::other("a\nb"));
+        let repeating = io::Error::other(inner);
+        assert_eq!(
+            chain(&Failure::Output(repeating)),
+            "cannot write to standard output: cannot read standard input: a b"
+        );
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer: {0}")]
+        struct Repeats(#[source] io::Error);
+        assert_eq!(chain(&Repeats(io::Error::other("cause"))), "outer: cause");
+    }
 }

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar for `total` steps; invisible where standard error is no terminal.
 pub(crate) fn bar(total: u64, what: &'static str) -> ProgressBar {
-    styled(ProgressBar::new(total), "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}", what)
+    styled(ProgressBar::new(total), "{msg} {wide_bar} {human_pos}/{human_len} {eta} left", what)
 }
 
 /// A counter for a number of steps that is not known; invisible where standard error is no terminal, or where
@@ -15,7 +15,7 @@ pub(crate) fn counter(what: &'static str) -> ProgressBar {
     if io::stdout().is_terminal() {
         return ProgressBar::hidden();
     }
-    styled(ProgressBar::no_length(), "{msg} {human_pos} {per_sec} {elapsed}", what)
+    styled(ProgressBar::no_length(), "{msg} {human_pos} in {elapsed}", what)
 }
 
 fn styled(bar: ProgressBar, template: &str, what: &'static str) -> ProgressBar {

@@ -82,6 +82,15 @@ fn usage_errors_have_status_2() {
 }
 
 #[test]
+fn a_column_without_a_value_or_given_twice_is_named() {
+    let outcome = run(&["remove", "-w", "method"], &[]);
+    assert!(outcome.stderr.contains("'--where <KEY> <VALUE>'"), "{}", outcome.stderr);
+    let outcome = run(&["gc-mark", "M", "-w", "method", "a", "-w", "method", "b"], &[]);
+    assert_eq!(outcome.status, 2);
+    assert_eq!(outcome.stderr, "ERROR: the column 'method' is given twice\n");
+}
+
+#[test]
 fn a_server_that_cannot_be_reached_is_one_clear_line() {
     let outcome = run(&["ping"], &[]);
     assert_eq!(outcome.status, 1);
@@ -105,6 +114,16 @@ fn a_netrc_that_cannot_be_read_is_an_error() {
     assert!(outcome.stderr.contains("cannot connect"), "{}", outcome.stderr);
     let login = [("NETRC", "/nowhere/netrc"), ("HASHSERVER_LOGIN", "u"), ("HASHSERVER_TOKEN", "t")];
     assert!(run(&["ping"], &login).stderr.contains("cannot connect"), "a login makes it needless");
+}
+
+#[test]
+fn an_empty_variable_means_none() {
+    let empty =
+        [("HASHSERVER_LOGIN", ""), ("HASHSERVER_TOKEN", ""), ("HASHSERVER_TLS_CA", ""), ("NETRC", "")];
+    let outcome = run(&["ping"], &empty);
+    assert!(outcome.stderr.contains("cannot connect"), "{}", outcome.stderr);
+    let outcome = run(&["-l", "u", "ping"], &empty);
+    assert_eq!(outcome.stderr, "ERROR: a login needs a token: set HASHSERVER_TOKEN, or give --password\n");
 }
 
 #[test]

@@ -42,9 +42,12 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether an established connection was lost before the reply came.
+    /// Whether an established connection was lost before the reply came, so that another attempt may help.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, ClientError::Closed | ClientError::Transport(_))
+        match self {
+            ClientError::Transport(error) => !matches!(error, TransportError::MessageTooLarge { .. }),
+            error => matches!(error, ClientError::Closed),
+        }
     }
 
     /// A reply that makes no sense, quoted in part.

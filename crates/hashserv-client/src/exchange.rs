@@ -42,7 +42,9 @@ pub(crate) async fn exchange<T>(
     let mut written = None;
     let mut reply = None;
     loop {
-        if let (Some(_), Some(reply)) = (&written, reply.take_if(|_| written.is_some())) {
+        if written.is_some()
+            && let Some(reply) = reply.take()
+        {
             return Ok(reply);
         }
         tokio::select! {

@@ -14,7 +14,7 @@ pub(crate) struct GcMark {
     /// Name of the collection, to be given to gc-sweep in the end
     mark: String,
     /// Mark what has VALUE in the column KEY; may be repeated, all must match
-    #[arg(short, long = "where", num_args = 2, value_names = ["KEY", "VALUE"])]
+    #[arg(short = 'w', long = "where", num_args = 2, value_names = ["KEY", "VALUE"])]
     conditions: Vec<String>,
 }
 

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 #[derive(Args, Debug)]
 pub(crate) struct Remove {
     /// Remove what has VALUE in the column KEY; may be repeated
-    #[arg(short, long = "where", num_args = 2, value_names = ["KEY", "VALUE"])]
+    #[arg(short = 'w', long = "where", num_args = 2, value_names = ["KEY", "VALUE"])]
     conditions: Vec<String>,
 }
 
