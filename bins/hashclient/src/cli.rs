@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::str::FromStr;
 
 use clap::{Args, Parser};
-use hashserv_protocol::Address;
 use tracing::level_filters::LevelFilter;
 
 use crate::commands::Command;
+
+/// Where a server listens unless it is told otherwise.
+pub(crate) const DEFAULT_ADDRESS: &str = "unix://./hashserver.sock";
 
 const AFTER_HELP: &str = "\
 Addresses:
@@ -50,7 +52,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Server and output")]
 pub(crate) struct Global {
     /// Address of the server
-    #[arg(long, global = true, env = "HASHSERVER_ADDRESS", default_value = "unix://./hashserver.sock")]
+    #[arg(long, global = true, env = "HASHSERVER_ADDRESS", default_value = DEFAULT_ADDRESS)]
     pub(crate) address: String,
 
     /// What to log to standard error: ERROR, WARNING, INFO, DEBUG or TRACE
@@ -88,13 +90,6 @@ pub(crate) struct Global {
     /// Print one JSON document instead of text, keys sorted
     #[arg(long, global = true)]
     pub(crate) json: bool,
-}
-
-impl Global {
-    /// The address as a server's.
-    pub(crate) fn parsed_address(&self) -> Result<Address, hashserv_protocol::AddressError> {
-        self.address.parse()
-    }
 }
 
 // By hand, so that no token gets into a log.

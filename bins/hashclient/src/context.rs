@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hashserv_client::{Client, ClientOptions};
-use hashserv_protocol::Address;
+use hashserv_protocol::{Address, AddressError};
 use hashserv_transport::{DialOptions, Dialer};
 
-use crate::cli::Global;
+use crate::cli::{DEFAULT_ADDRESS, Global};
 use crate::failure::Failure;
 use crate::netrc;
 use crate::output::Output;
@@ -33,8 +33,8 @@ pub(crate) struct Server {
 impl Context {
     /// Reads the netrc file, unless there is a login or it is not wanted.
     pub(crate) fn new(global: Global) -> Result<Self, Failure> {
-        let address = global.parsed_address().map_err(|error| Failure::Usage(error.to_string()))?;
         // An empty variable of the environment means the same as none.
+        let address = if global.address.is_empty() { DEFAULT_ADDRESS } else { &global.address };
         let username = global.login.filter(|username| !username.is_empty());
         let token = global.password.filter(|token| !token.is_empty());
         let tls_ca = global.tls_ca.filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -42,8 +42,9 @@ impl Context {
             (Some(username), Some(token)) => Some((username, token)),
             (Some(_), None) => return Err(Failure::Usage(NO_TOKEN.to_owned())),
             (None, _) if global.no_netrc => None,
-            (None, _) => netrc::login(&global.address)?,
+            (None, _) => netrc::login(address)?,
         };
+        let address = address.parse().map_err(|error: AddressError| Failure::Usage(error.to_string()))?;
         let options = ClientOptions { login, become_user: global.become_user, ..ClientOptions::default() };
         let dialer = Dialer::new(DialOptions { tls_ca, ..DialOptions::default() });
         let server = Server { dialer: Arc::new(dialer), address, options };
