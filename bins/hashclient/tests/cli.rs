@@ -118,8 +118,13 @@ fn a_netrc_that_cannot_be_read_is_an_error() {
 
 #[test]
 fn an_empty_variable_means_none() {
-    let empty =
-        [("HASHSERVER_LOGIN", ""), ("HASHSERVER_TOKEN", ""), ("HASHSERVER_TLS_CA", ""), ("NETRC", "")];
+    let empty = [
+        ("HASHSERVER_ADDRESS", ""),
+        ("HASHSERVER_LOGIN", ""),
+        ("HASHSERVER_TOKEN", ""),
+        ("HASHSERVER_TLS_CA", ""),
+        ("NETRC", ""),
+    ];
     let outcome = run(&["ping"], &empty);
     assert!(outcome.stderr.contains("cannot connect"), "{}", outcome.stderr);
     let outcome = run(&["-l", "u", "ping"], &empty);
