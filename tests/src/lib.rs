@@ -1,1 +1,34 @@
-//! Support for the end-to-end tests.
+//! What the end-to-end tests of hashserv are made of.
+//!
+//! The tests run the real programs, `hashserv` and `hashclient`, on databases and sockets in temporary directories, and
+//! talk to them byte by byte. Nothing here shares code with the programs under test: what encodes a message
+//! wrongly in the server would decode it just as wrongly in the test.
+//!
+//! - [`Launch`] starts a server with any options, on any [`Transport`] and [`Backend`]; a [`TestServer`] can be stopped,
+//!   killed and started again.
+//! - [`RawClient`] is a connection that controls each byte it sends.
+//! - [`run_hashclient`] runs the client program.
+//!
+//! Failures panic with what was expected and what came, since only tests call this library.
+
+mod backend;
+mod binaries;
+mod client_program;
+mod launch;
+mod raw;
+mod samples;
+mod server;
+mod tls;
+mod transport;
+mod wait;
+mod wire;
+
+pub use backend::{Backend, Database};
+pub use binaries::binary;
+pub use client_program::{ClientRun, hashclient, run_hashclient};
+pub use launch::{FailedStart, Launch};
+pub use raw::{HANDSHAKE, Message, RawClient};
+pub use samples::{METHOD, hash, report, report_of};
+pub use server::TestServer;
+pub use transport::Transport;
+pub use wait::{DEADLINE, eventually};

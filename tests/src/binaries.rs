@@ -1,0 +1,21 @@
+//! The programs under test.
+
+use std::path::PathBuf;
+
+/// The path of a program of this workspace, which lies beside the running test: `target/PROFILE/NAME`.
+///
+/// # Panics
+///
+/// Where it has not been built.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the running test");
+    let profile = test.parent().and_then(|deps| deps.parent()).expect("a target directory");
+    let path = profile.join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `scripts/test`, or `cargo build --bins` before the tests",
+        path.display()
+    );
+    path
+}

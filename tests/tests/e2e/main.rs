@@ -1,0 +1,3 @@
+//! End-to-end tests: the real programs, over every transport and on every database.
+
+mod golden;
