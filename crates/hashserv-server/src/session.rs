@@ -57,8 +57,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     info!("{peer} has connected");
     let opening = async {
         let mut connection = incoming.establish().await.map_err(|error| error.to_string())?;
-        let hello = handshake(&mut connection).await?;
-        Ok::<_, String>((connection, hello))
+        match handshake(&mut connection).await {
+            Ok(hello) => Ok((connection, hello)),
+            Err(reason) => {
+                // In good order: to drop TLS or a WebSocket looks like a broken network.
+                connection.close().await;
+                Err(reason)
+            }
+        }
     };
     let opened = tokio::select! {
         opened = timeout(shared.limits.handshake, opening) => opened,
