@@ -32,7 +32,7 @@ it cannot start, 2 for wrong usage.";
 ///
 /// It remembers which task hashes produced the same output and hands all of them one common hash, so that
 /// builds need not rebuild what depends on them. BitBake finds it by BB_HASHSERVE.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "hashserv", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// Address to listen on; may be given several times [default: unix://./hashserver.sock] [env:
@@ -49,6 +49,34 @@ pub(crate) struct Arguments {
     /// TRACE
     #[arg(short, long, value_name = "LEVEL", env = "HASHSERVER_LOG_LEVEL", default_value = "WARNING")]
     pub(crate) log: String,
+
+    /// Server to ask for what is not known here; what it knows is kept here. Nothing is reported to it
+    #[arg(short, long, value_name = "ADDRESS", env = "HASHSERVER_UPSTREAM")]
+    pub(crate) upstream: Option<String>,
+
+    /// User to log in as at the upstream
+    #[arg(long, value_name = "NAME", env = "HASHSERVER_UPSTREAM_USER")]
+    pub(crate) upstream_user: Option<String>,
+
+    /// Token of that user; better given by the environment or a file, which other users cannot see
+    #[arg(long, value_name = "TOKEN", env = "HASHSERVER_UPSTREAM_TOKEN", hide_env_values = true)]
+    pub(crate) upstream_token: Option<String>,
+
+    /// File that holds the token of that user
+    #[arg(long, value_name = "FILE", env = "HASHSERVER_UPSTREAM_TOKEN_FILE")]
+    pub(crate) upstream_token_file: Option<PathBuf>,
+
+    /// How long to wait for the upstream; then clients get the answer from here alone
+    #[arg(long, value_name = "SECONDS", env = "HASHSERVER_UPSTREAM_TIMEOUT", default_value_t = 5.0)]
+    pub(crate) upstream_timeout: f64,
+
+    /// How long not to ask again what the upstream does not know; 0 for not at all
+    #[arg(long, value_name = "SECONDS", env = "HASHSERVER_UPSTREAM_NEGATIVE_TTL", default_value_t = 30.0)]
+    pub(crate) upstream_negative_ttl: f64,
+
+    /// Authorities that alone are trusted for a wss:// upstream (PEM) [default: those of the system]
+    #[arg(long, value_name = "FILE", env = "HASHSERVER_UPSTREAM_CA")]
+    pub(crate) upstream_ca: Option<PathBuf>,
 
     /// Record nothing that clients send; the database file need not be writable
     #[arg(short, long, env = "HASHSERVER_READ_ONLY", value_parser = FalseyValueParser::new())]

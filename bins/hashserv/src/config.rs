@@ -10,6 +10,7 @@ use tracing::Level;
 
 use crate::arguments::{Arguments, DEFAULT_BIND};
 use crate::error::StartError;
+use crate::upstream::{UpstreamConfig, negative_ttl};
 
 /// A message must be able to hold a report with some text of what was hashed.
 const MIN_MESSAGE: usize = 64 * 1024;
@@ -23,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) database: DatabaseName,
     pub(crate) database_options: Options,
     pub(crate) service: ServiceOptions,
+    pub(crate) upstream: Option<UpstreamConfig>,
     pub(crate) admin: Option<Admin>,
     pub(crate) limits: Limits,
     pub(crate) log_level: Level,
@@ -42,8 +44,10 @@ impl Config {
     pub(crate) fn resolve(arguments: Arguments) -> Result<Self, StartError> {
         let bind_environment = std::env::var("HASHSERVER_BIND").ok();
         let database: DatabaseName = arguments.database.parse()?;
+        let addresses = addresses(&arguments.bind, bind_environment.as_deref())?;
         Ok(Config {
-            addresses: addresses(&arguments.bind, bind_environment.as_deref())?,
+            upstream: UpstreamConfig::resolve(&arguments, &addresses)?,
+            addresses,
             reuseport: arguments.reuseport,
             certificate: certificate(&arguments, &database),
             database_options: Options {
@@ -54,7 +58,7 @@ impl Config {
                 anonymous: anonymous_permissions(&arguments.anon_perms)?,
                 read_only: arguments.read_only,
                 cache_entries: arguments.cache_entries,
-                ..ServiceOptions::default()
+                negative_ttl: negative_ttl(&arguments)?,
             },
             admin: admin(arguments.admin_user, arguments.admin_password)?,
             limits: Limits {

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 
-use hashserv_protocol::AddressError;
+use hashserv_protocol::{Address, AddressError};
 use hashserv_service::{ServiceError, UnknownPermissions};
 use hashserv_storage::StorageError;
 use hashserv_storage_sql::InvalidDatabaseName;
@@ -14,6 +15,29 @@ use hashserv_transport::TransportError;
 pub(crate) enum StartError {
     #[error("--bind")]
     Address(#[from] AddressError),
+    #[error("Read-only hashserv cannot pull from an upstream server")]
+    ReadOnlyUpstream,
+    #[error("--upstream")]
+    UpstreamAddress(#[source] AddressError),
+    #[error("--upstream: this server itself listens on {0}; name another server")]
+    OwnUpstream(Address),
+    #[error(
+        "--upstream-user and a token belong together (--upstream-token-file, HASHSERVER_UPSTREAM_TOKEN or \
+         --upstream-token): give both or none"
+    )]
+    IncompleteUpstreamLogin,
+    #[error("the token of the upstream is given twice, as text and as file: give one of them")]
+    TwoUpstreamTokens,
+    #[error("cannot read the token of the upstream from {}", path.display())]
+    UpstreamTokenFile { path: PathBuf, source: io::Error },
+    #[error("the file for the token of the upstream is empty: {}", .0.display())]
+    EmptyTokenFile(PathBuf),
+    #[error("--upstream-ca: {}: {reason}", path.display())]
+    UpstreamCa { path: PathBuf, reason: String },
+    #[error("{0} must be more than 0")]
+    NoTime(&'static str),
+    #[error("{option} must be a number of seconds from 0 to {most}")]
+    Seconds { option: &'static str, most: f64 },
     #[error("--database")]
     DatabaseName(#[from] InvalidDatabaseName),
     #[error("--anon-perms")]

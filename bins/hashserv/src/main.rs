@@ -9,6 +9,7 @@ mod open_files;
 mod serve;
 mod signals;
 mod tls;
+mod upstream;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ use crate::error::StartError;
 use crate::open_files::fitting_connections;
 use crate::signals::Signals;
 use crate::tls::certificate;
+use crate::upstream::UpstreamConfig;
 
 /// Serves until a signal stops the server.
 pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
@@ -38,7 +39,8 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
 
 async fn service(config: &Config) -> Result<Service, StartError> {
     let storage = open_database(config).await?;
-    let service = Service::new(storage, None, &config.service);
+    let upstream = config.upstream.as_ref().map(UpstreamConfig::start);
+    let service = Service::new(storage, upstream, &config.service);
     if let Some(admin) = &config.admin {
         let ensured = service.accounts().ensure_admin(admin).await;
         ensured.map_err(|source| StartError::Admin { name: admin.name.clone(), source })?;

@@ -11,6 +11,8 @@
 //! one request into a value and never touches a socket. What is refused is explained to the peer by one
 //! function, which keeps internal details to the log.
 //!
+//! A [`ClientUpstream`] is the upstream of a service: another server, which is asked over the network.
+//!
 //! Everything a peer can make grow is bounded, see [`Limits`].
 
 mod conditions;
@@ -25,6 +27,8 @@ mod server;
 mod session;
 mod statistics;
 mod stream;
+mod upstream;
 
 pub use limits::Limits;
 pub use server::Server;
+pub use upstream::{ClientUpstream, UpstreamOptions};

@@ -1,0 +1,224 @@
+//! The upstream, worked out from the command line and the environment.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashserv_protocol::{Address, Host};
+use hashserv_server::{ClientUpstream, UpstreamOptions};
+use hashserv_service::Upstream;
+use hashserv_transport::{DialOptions, Dialer, Limits};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::arguments::Arguments;
+use crate::error::StartError;
+
+/// The longest that times may be set to, in seconds.
+const MAX_SECONDS: f64 = 24.0 * 60.0 * 60.0;
+
+/// The server that is asked what is not known here.
+#[derive(Debug)]
+pub(crate) struct UpstreamConfig {
+    address: Address,
+    options: UpstreamOptions,
+    ca: Option<PathBuf>,
+}
+
+impl UpstreamConfig {
+    /// Works out what the arguments mean for a server that listens on these addresses. An empty text in the
+    /// environment counts as none.
+    pub(crate) fn resolve(
+        arguments: &Arguments,
+        listened_on: &[Address],
+    ) -> Result<Option<Self>, StartError> {
+        let Some(text) = present(arguments.upstream.as_ref()) else { return Ok(None) };
+        if arguments.read_only {
+            return Err(StartError::ReadOnlyUpstream);
+        }
+        let address: Address = text.parse().map_err(StartError::UpstreamAddress)?;
+        if listened_on.iter().any(|own| is_same(own, &address)) {
+            return Err(StartError::OwnUpstream(address));
+        }
+        let timeout = seconds("--upstream-timeout", arguments.upstream_timeout)?;
+        if timeout.is_zero() {
+            return Err(StartError::NoTime("--upstream-timeout"));
+        }
+        let defaults = UpstreamOptions::default();
+        let options = UpstreamOptions {
+            timeout,
+            connect_timeout: defaults.connect_timeout.max(timeout),
+            login: login(arguments)?,
+            max_message: arguments.max_message,
+        };
+        let ca = arguments.upstream_ca.clone().filter(|path| !path.as_os_str().is_empty());
+        ca.as_deref().map_or(Ok(()), check_ca)?;
+        Ok(Some(UpstreamConfig { address, options, ca }))
+    }
+
+    /// The upstream itself. Nothing is dialled before it is asked something.
+    pub(crate) fn start(&self) -> Arc<dyn Upstream> {
+        let dialer = Dialer::new(DialOptions {
+            tls_ca: self.ca.clone(),
+            connect_timeout: self.options.connect_timeout,
+            limits: Limits { max_message: self.options.max_message, ..Limits::default() },
+        });
+        Arc::new(ClientUpstream::new(dialer, self.address.clone(), self.options.clone()))
+    }
+}
+
+/// How long what the upstream does not know is not asked again.
+pub(crate) fn negative_ttl(arguments: &Arguments) -> Result<Duration, StartError> {
+    seconds("--upstream-negative-ttl", arguments.upstream_negative_ttl)
+}
+
+fn seconds(option: &'static str, value: f64) -> Result<Duration, StartError> {
+    if (0.0..=MAX_SECONDS).contains(&value) {
+        Ok(Duration::from_secs_f64(value))
+    } else {
+        Err(StartError::Seconds { option, most: MAX_SECONDS })
+    }
+}
+
+fn login(arguments: &Arguments) -> Result<Option<(String, String)>, StartError> {
+    let user = present(arguments.upstream_user.as_ref());
+    let file = arguments.upstream_token_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+    let token = match (present(arguments.upstream_token.as_ref()), file) {
+        (Some(_), Some(_)) => return Err(StartError::TwoUpstreamTokens),
+        (Some(token), None) => Some(token.to_owned()),
+        (None, Some(path)) => Some(read_token(path)?),
+        (None, None) => None,
+    };
+    match (user, token) {
+        (Some(user), Some(token)) => Ok(Some((user.to_owned(), token))),
+        (None, None) => Ok(None),
+        _ => Err(StartError::IncompleteUpstreamLogin),
+    }
+}
+
+fn read_token(path: &Path) -> Result<String, StartError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| StartError::UpstreamTokenFile { path: path.to_owned(), source })?;
+    let token = text.trim();
+    if token.is_empty() { Err(StartError::EmptyTokenFile(path.to_owned())) } else { Ok(token.to_owned()) }
+}
+
+/// Makes sure that there are certificates in the file, before the upstream is first asked.
+fn check_ca(path: &Path) -> Result<(), StartError> {
+    let certificates =
+        CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| StartError::UpstreamCa { path: path.to_owned(), reason: error.to_string() })?;
+    if certificates.is_empty() {
+        let reason = "there is no certificate in it".to_owned();
+        return Err(StartError::UpstreamCa { path: path.to_owned(), reason });
+    }
+    Ok(())
+}
+
+/// Whether who asks at `upstream` reaches the listener at `own`, as far as the addresses tell.
+fn is_same(own: &Address, upstream: &Address) -> bool {
+    match (own, upstream) {
+        (
+            Address::WebSocket { tls, host, .. },
+            Address::WebSocket { tls: upstream_tls, host: upstream, .. },
+        ) => {
+            let port = if *upstream_tls { 443 } else { 80 };
+            // A listener takes every path.
+            tls == upstream_tls
+                && is_same_host(host, &Host::new(&*upstream.name, upstream.port.or(Some(port))))
+        }
+        (Address::Tcp(host), Address::Tcp(upstream)) => is_same_host(host, upstream),
+        (own, upstream) => own == upstream,
+    }
+}
+
+fn is_same_host(own: &Host, upstream: &Host) -> bool {
+    let local = ["", "localhost", "127.0.0.1", "::1"];
+    let everywhere = ["", "0.0.0.0", "::"];
+    own.port == upstream.port
+        && (own.name == upstream.name
+            || everywhere.contains(&own.name.as_str()) && local.contains(&upstream.name.as_str()))
+}
+
+fn present(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::error::chain;
+
+    fn resolve(arguments: &[&str]) -> Result<Option<UpstreamConfig>, String> {
+        let arguments = Arguments::parse_from(["hashserv"].iter().chain(arguments));
+        let own: Vec<Address> = arguments.bind.iter().map(|text| text.parse().unwrap()).collect();
+        UpstreamConfig::resolve(&arguments, &own).map_err(|error| chain(&error))
+    }
+
+    #[test]
+    fn an_upstream_is_optional() {
+        assert!(resolve(&[]).unwrap().is_none());
+        assert!(resolve(&["--upstream", ""]).unwrap().is_none());
+        assert!(resolve(&["--upstream", "", "--read-only"]).unwrap().is_none());
+        let config = resolve(&["-u", "wss://example.com/ws", "--upstream-timeout", "1.5"]).unwrap().unwrap();
+        assert_eq!(config.address.to_string(), "wss://example.com/ws");
+        assert_eq!(config.options.timeout, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn what_cannot_be_is_told() {
+        let up = "example.com:1";
+        for (arguments, error) in [
+            (&["-u", up, "--read-only"][..], "Read-only hashserv cannot pull from an upstream server"),
+            (&["-u", "nowhere"], "--upstream: invalid address \"nowhere\": the port is missing"),
+            (&["-u", up, "--upstream-timeout", "0"], "--upstream-timeout must be more than 0"),
+            (&["-u", up, "--upstream-timeout", "inf"], "--upstream-timeout must be"),
+            (&["-u", up, "--upstream-user", "me"], "--upstream-user and a token belong together"),
+            (&["-u", up, "--upstream-token", "x"], "--upstream-user and a token belong together"),
+            (&["-u", up, "--upstream-token-file", "/nonexistent/x"], "cannot read the token of the upstream"),
+            (&["-u", up, "--upstream-ca", "/nonexistent/x"], "--upstream-ca: /nonexistent/x: "),
+        ] {
+            let message = resolve(arguments).unwrap_err();
+            assert!(message.starts_with(error), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_token_may_come_from_a_file_and_is_never_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "secret\n").unwrap();
+        let file = file.to_str().unwrap();
+        let from_file = ["-u", "h:1", "--upstream-user", "me", "--upstream-token-file", file];
+        let given = ["-u", "h:1", "--upstream-user", "me", "--upstream-token", "secret"];
+        for arguments in [from_file, given] {
+            let config = resolve(&arguments).unwrap().unwrap();
+            assert!(!format!("{config:?}").contains("secret"));
+            assert_eq!(config.options.login, Some(("me".to_owned(), "secret".to_owned())));
+        }
+        let both = [&given[..], &["--upstream-token-file", file]].concat();
+        assert!(resolve(&both).unwrap_err().contains("give one of them"));
+        std::fs::write(file, "\n").unwrap();
+        assert!(resolve(&from_file).unwrap_err().contains("is empty"));
+    }
+
+    #[test]
+    fn a_server_is_not_its_own_upstream() {
+        for (own, upstream, same) in [
+            ("unix://./a.sock", "unix://./a.sock", true),
+            ("unix://./a.sock", "unix://./b.sock", false),
+            ("localhost:8686", "localhost:8686", true),
+            (":8686", "localhost:8686", true),
+            (":8686", "example.com:8686", false),
+            (":8686", "localhost:8687", false),
+            ("ws://:80", "ws://localhost/ws", true),
+            ("ws://:443", "wss://localhost", false),
+        ] {
+            let result = resolve(&["--bind", own, "-u", upstream]);
+            assert_eq!(result.is_err(), same, "{own} {upstream}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Asking another server.
+
+mod breaker;
+mod failure;
+mod flights;
+mod lane;
+mod modes;
+mod target;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hashserv_client::ClientOptions;
+use hashserv_protocol::Address;
+use hashserv_service::{Unavailable, Upstream};
+use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
+use hashserv_transport::Dialer;
+use tokio_util::sync::CancellationToken;
+
+use breaker::Breaker;
+use lane::{Lane, Shared};
+use modes::{ExistsMode, GetMode, RowMode, RowQuestion};
+use target::Target;
+
+/// How an upstream is asked.
+#[derive(Clone)]
+pub struct UpstreamOptions {
+    /// How long whoever asks waits for the answer at most, connecting included. 5 s by default.
+    pub timeout: Duration,
+    /// How long connecting may take at most. 5 s by default; more than `timeout` is of no use.
+    pub connect_timeout: Duration,
+    /// The name and the token to log in with on every connection.
+    pub login: Option<(String, String)>,
+    /// The longest reply in bytes: a row with all the text that was hashed. 64 MiB by default. Over a
+    /// WebSocket the limits of the dialer count.
+    pub max_message: usize,
+}
+
+impl Default for UpstreamOptions {
+    fn default() -> Self {
+        UpstreamOptions {
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            login: None,
+            max_message: hashserv_protocol::DEFAULT_MAX_MESSAGE,
+        }
+    }
+}
+
+// By hand, so that no token gets into a log.
+impl fmt::Debug for UpstreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamOptions")
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("login", &self.login.as_ref().map(|(username, _)| username))
+            .field("max_message", &self.max_message)
+            .finish()
+    }
+}
+
+/// An upstream reached over the network, by any server that speaks the protocol.
+///
+/// All sessions share at most three connections: one for unihashes, one for existence, one for rows. Each is
+/// opened when it is needed and given up after five minutes without a question. Questions of all callers go
+/// out as they come, in one write where several have gathered, while earlier ones are awaited; a question that
+/// is asked already is not asked a second time, but its answer shared.
+///
+/// # Bounds
+///
+/// - Whoever asks is answered, or told that the upstream is unavailable, within
+///   [`UpstreamOptions::timeout`].
+/// - Each connection has at most about 65,536 questions under way; further callers wait, within the same
+///   time.
+/// - After a failure the upstream is not asked at all for 1 s, and for twice as long after each further
+///   failure, up to 60 s. Then it is probed in the background, and asked again once it has answered. Nobody
+///   waits meanwhile. One line at WARNING tells of the failure, one at INFO that the upstream is back.
+/// - A connection that is lost is no failure yet: it is dialled anew, up to three times in a row, and asked
+///   what is unanswered.
+#[derive(Debug)]
+pub struct ClientUpstream {
+    unihashes: Lane<GetMode>,
+    existence: Lane<ExistsMode>,
+    rows: Lane<RowMode>,
+    closing: CancellationToken,
+}
+
+impl ClientUpstream {
+    /// An upstream at an address. Nothing is dialled before the first question. It must be called within a
+    /// tokio runtime, in which it works in the background until it is closed or dropped.
+    #[must_use]
+    pub fn new(dialer: impl Into<Arc<Dialer>>, address: Address, options: UpstreamOptions) -> Self {
+        let closing = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            breaker: Breaker::new(address.to_string()),
+            timeout: options.timeout,
+            client: ClientOptions {
+                reply_timeout: options.timeout,
+                max_message: options.max_message,
+                login: options.login,
+                ..ClientOptions::default()
+            },
+            target: Target::new(dialer.into(), address, options.connect_timeout),
+            closing: closing.clone(),
+        });
+        ClientUpstream {
+            unihashes: Lane::start(shared.clone()),
+            existence: Lane::start(shared.clone()),
+            rows: Lane::start(shared),
+            closing,
+        }
+    }
+
+    async fn row(&self, question: RowQuestion) -> Result<Option<UnifiedRow>, Unavailable> {
+        Ok(self.rows.ask(vec![question]).await?.pop().flatten())
+    }
+}
+
+#[async_trait]
+impl Upstream for ClientUpstream {
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
+        let questions = keys.iter().map(|key| (key.method.to_owned(), key.taskhash.to_owned()));
+        self.unihashes.ask(questions.collect()).await
+    }
+
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
+        self.existence.ask(unihashes.to_vec()).await
+    }
+
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
+        self.row(RowQuestion::task(key)).await
+    }
+
+    async fn outhash_row(
+        &self,
+        key: OuthashKey<'_>,
+        taskhash: &str,
+    ) -> Result<Option<UnifiedRow>, Unavailable> {
+        self.row(RowQuestion::outhash(key, taskhash)).await
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+    }
+}
+
+impl Drop for ClientUpstream {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}

@@ -1,0 +1,50 @@
+//! What is told of an upstream that fails.
+
+use std::error::Error;
+
+use hashserv_client::ClientError;
+
+/// How much of a failure is told, in characters.
+const MAX_TEXT: usize = 400;
+
+/// Whether a connection was lost that worked before, which is no failure of the upstream yet.
+pub(super) fn is_lost(error: &ClientError) -> bool {
+    matches!(error, ClientError::Closed | ClientError::Transport(_))
+}
+
+/// A failure and its causes in one line. What the upstream sent may be among it, so it is kept short and free
+/// of control characters.
+pub(super) fn describe(error: &ClientError) -> String {
+    let mut text = match error {
+        ClientError::Refused(message) => format!("it refuses to answer: {message}"),
+        error => error.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_upstream_says_is_told_in_one_short_line() {
+        let refused = ClientError::Refused(format!("no\n\x1b[31m{}", "x".repeat(1000)));
+        let text = describe(&refused);
+        assert!(text.starts_with("it refuses to answer: no  [31mxxx"), "{text}");
+        assert_eq!(text.chars().count(), MAX_TEXT);
+    }
+
+    #[test]
+    fn causes_are_told() {
+        let source = std::io::Error::other("no route");
+        let address = "localhost:1".parse().unwrap();
+        let error = ClientError::Connect(hashserv_transport::TransportError::Connect { address, source });
+        assert_eq!(describe(&error), "cannot connect to localhost:1: no route");
+    }
+}

@@ -1,0 +1,224 @@
+//! One connection to the upstream, shared by all who have questions of its kind.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashserv_client::{Client, ClientError, ClientOptions};
+use hashserv_service::Unavailable;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::breaker::Breaker;
+use super::failure::{describe, is_lost};
+use super::flights::{Ask, Flights};
+use super::modes::Mode;
+use super::target::Target;
+
+/// How many who ask may wait for the connection to take their questions.
+const MAX_QUEUED: usize = 1024;
+
+/// How many questions may be under way before no further ones are taken.
+const MAX_UNDER_WAY: usize = 65_536;
+
+/// How many questions are put into one write at most.
+const MAX_WRITE: usize = 4096;
+
+/// How often in a row a lost connection is dialled anew before that counts as a failure.
+const MAX_LOSSES: u32 = 3;
+
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// What all lanes of an upstream share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) breaker: Breaker,
+    pub(super) target: Target,
+    pub(super) client: ClientOptions,
+    /// How long a question may go without an answer.
+    pub(super) timeout: Duration,
+    pub(super) closing: CancellationToken,
+}
+
+/// Where questions of one kind are asked.
+#[derive(Debug)]
+pub(super) struct Lane<M: Mode> {
+    queue: mpsc::Sender<Ask<M>>,
+    shared: Arc<Shared>,
+}
+
+impl<M: Mode> Lane<M> {
+    /// Starts the task that has the connection.
+    pub(super) fn start(shared: Arc<Shared>) -> Self {
+        let (queue, asks) = mpsc::channel(MAX_QUEUED);
+        let driver = Driver { queue: asks, flights: Flights::new(), losses: 0, shared: shared.clone() };
+        tokio::spawn(driver.run());
+        Lane { queue, shared }
+    }
+
+    /// Asks, and waits for all the answers within the time that the upstream is given.
+    pub(super) async fn ask(&self, questions: Vec<M::Question>) -> Result<Vec<M::Answer>, Unavailable> {
+        let sendable: Vec<bool> = questions.iter().map(M::is_sendable).collect();
+        let asked = questions.into_iter().zip(&sendable).filter_map(|(question, ok)| ok.then_some(question));
+        let mut answers = self.ask_sendable(asked.collect()).await?.into_iter();
+        let merged = sendable.iter().map(|ok| if *ok { answers.next() } else { Some(M::unknown()) });
+        merged.collect::<Option<_>>().ok_or(Unavailable)
+    }
+
+    async fn ask_sendable(&self, questions: Vec<M::Question>) -> Result<Vec<M::Answer>, Unavailable> {
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.shared.breaker.is_open() {
+            return Err(Unavailable);
+        }
+        let asked = Instant::now();
+        let answers = async {
+            let (reply, answers) = oneshot::channel();
+            self.queue.send(Ask { questions, asked, reply }).await.map_err(|_| Unavailable)?;
+            answers.await.map_err(|_| Unavailable)
+        };
+        timeout_at(asked + self.shared.timeout, answers).await.unwrap_or(Err(Unavailable))
+    }
+}
+
+/// The task behind a lane.
+struct Driver<M: Mode> {
+    queue: mpsc::Receiver<Ask<M>>,
+    flights: Flights<M>,
+    /// How many connections were lost since all questions were answered.
+    losses: u32,
+    shared: Arc<Shared>,
+}
+
+impl<M: Mode> Driver<M> {
+    async fn run(mut self) {
+        let closing = self.shared.closing.clone();
+        // What is dropped then tells all who wait.
+        closing.run_until_cancelled(self.drive()).await;
+    }
+
+    /// Has questions answered whenever there are some, and the upstream probed after a failure.
+    async fn drive(&mut self) {
+        loop {
+            if self.flights.is_empty() {
+                let Some(ask) = self.queue.recv().await else { return };
+                // It may have been asked just before the upstream failed elsewhere.
+                if !self.shared.breaker.is_open() {
+                    self.flights.add(ask, drop);
+                }
+                continue;
+            }
+            if let Err(error) = self.work().await {
+                self.flights.fail();
+                self.losses = 0;
+                if let Some(pause) = self.shared.breaker.failed(M::NAME, &error) {
+                    self.turn_away(pause).await;
+                    self.add_probe();
+                }
+            }
+        }
+    }
+
+    /// Answers questions until nobody has asked any for a while, over several connections if need be.
+    async fn work(&mut self) -> Result<(), ClientError> {
+        loop {
+            let (sender, receiver) = self.open().await?;
+            match self.serve(sender, receiver).await {
+                Ok(()) => return Ok(()),
+                Err(error) if !is_lost(&error) => return Err(error),
+                Err(_) if self.flights.is_empty() => return Ok(()),
+                Err(error) if self.losses >= MAX_LOSSES => return Err(error),
+                Err(error) => {
+                    self.losses += 1;
+                    debug!("the upstream is connected to anew: {}", describe(&error));
+                }
+            }
+        }
+    }
+
+    /// A connection that is logged in, and in its mode.
+    async fn open(&self) -> Result<(M::Sender, M::Receiver), ClientError> {
+        let mut client = Client::new(self.shared.target.clone(), self.shared.client.clone());
+        let opened = timeout_at(self.deadline(), M::open(&mut client)).await;
+        opened.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    /// Uses a connection until it fails, or nobody has needed it for a while.
+    async fn serve(&mut self, mut sender: M::Sender, mut receiver: M::Receiver) -> Result<(), ClientError> {
+        // It never holds more than is under way.
+        let (unsent, mut to_send) = mpsc::unbounded_channel();
+        let send = |question| {
+            // The other end is dropped only when the connection is given up.
+            let _ = unsent.send(question);
+        };
+        self.flights.unanswered().cloned().for_each(send);
+        let mut writing = pin!(async {
+            let mut questions = Vec::new();
+            while to_send.recv_many(&mut questions, MAX_WRITE).await > 0 {
+                M::send(&mut sender, &questions).await?;
+                questions.clear();
+            }
+            Ok::<(), ClientError>(())
+        });
+        let mut replies = Vec::new();
+        loop {
+            let deadline = if self.flights.is_empty() { Instant::now() + IDLE } else { self.deadline() };
+            let limit = self.flights.len().max(1);
+            tokio::select! {
+                received = M::receive(&mut receiver, &mut replies, limit) => {
+                    self.deliver(&mut replies)?;
+                    received?;
+                }
+                ask = self.queue.recv(), if self.flights.len() < MAX_UNDER_WAY => match ask {
+                    Some(ask) => self.flights.add(ask, send),
+                    None => return Ok(()),
+                },
+                written = &mut writing => return written,
+                () = sleep_until(deadline) => {
+                    return if self.flights.is_empty() { Ok(()) } else { Err(self.too_slow()) };
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, replies: &mut Vec<M::Reply>) -> Result<(), ClientError> {
+        if replies.is_empty() {
+            return Ok(());
+        }
+        for reply in replies.drain(..) {
+            self.flights.answer(reply)?;
+        }
+        self.shared.breaker.answered(M::NAME);
+        if self.flights.is_empty() {
+            self.losses = 0;
+        }
+        Ok(())
+    }
+
+    /// When the earliest question has waited long enough.
+    fn deadline(&self) -> Instant {
+        self.flights.earliest().unwrap_or_else(Instant::now) + self.shared.timeout
+    }
+
+    fn too_slow(&self) -> ClientError {
+        ClientError::Timeout { after: self.shared.timeout }
+    }
+
+    /// Waits, and turns those away who asked just before the failure.
+    async fn turn_away(&mut self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while let Ok(Some(ask)) = timeout_at(end, self.queue.recv()).await {
+            drop(ask);
+        }
+    }
+
+    /// Adds a question that nobody waits for.
+    fn add_probe(&mut self) {
+        let (reply, _) = oneshot::channel();
+        self.flights.add(Ask { questions: vec![M::probe()], asked: Instant::now(), reply }, drop);
+    }
+}

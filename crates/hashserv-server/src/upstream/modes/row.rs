@@ -1,0 +1,182 @@
+//! Questions for rows, and what is taken for their answers.
+
+use std::hash::{Hash, Hasher};
+
+use hashserv_client::ClientError;
+use hashserv_protocol::Call;
+use hashserv_protocol::arguments::{Output, Task};
+use hashserv_protocol::reply::Row;
+use hashserv_storage::{Details, OuthashKey, OuthashRow, TaskKey, Timestamp, UnifiedRow};
+use tracing::warn;
+
+use super::valid_unihash;
+
+/// What no task has, to try an upstream with.
+pub(super) const PROBE_METHOD: &str = "hashserv.upstream.probe";
+pub(super) const PROBE_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Which row is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum RowQuestion {
+    /// The oldest report of a task, by `get` with `all`.
+    Task { method: String, taskhash: String },
+    /// The oldest report of an output, by `get-outhash`.
+    Outhash {
+        method: String,
+        outhash: String,
+        /// Passed on, but of no influence on the answer, and so no part of what makes questions equal.
+        taskhash: String,
+    },
+}
+
+impl RowQuestion {
+    pub(crate) fn task(key: TaskKey<'_>) -> Self {
+        RowQuestion::Task { method: key.method.to_owned(), taskhash: key.taskhash.to_owned() }
+    }
+
+    pub(crate) fn outhash(key: OuthashKey<'_>, taskhash: &str) -> Self {
+        RowQuestion::Outhash {
+            method: key.method.to_owned(),
+            outhash: key.outhash.to_owned(),
+            taskhash: taskhash.to_owned(),
+        }
+    }
+
+    pub(super) fn probe() -> Self {
+        RowQuestion::outhash(OuthashKey { method: PROBE_METHOD, outhash: PROBE_HASH }, PROBE_HASH)
+    }
+
+    pub(super) fn to_call(&self) -> Call<'_> {
+        match self {
+            RowQuestion::Task { method, taskhash } => Call::Get(Task {
+                method: method.as_str().into(),
+                taskhash: taskhash.as_str().into(),
+                all: true,
+            }),
+            RowQuestion::Outhash { method, outhash, taskhash } => Call::GetOuthash(Output {
+                method: method.as_str().into(),
+                outhash: outhash.as_str().into(),
+                taskhash: taskhash.as_str().into(),
+                with_unihash: true,
+            }),
+        }
+    }
+
+    /// Takes a row for the answer. One that cannot be kept counts as unknown.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Protocol`] where the row is not about what was asked: it would be kept under a name that
+    /// nobody asked for.
+    pub(super) fn accept(&self, row: Row) -> Result<Option<UnifiedRow>, ClientError> {
+        if !self.is_about(&row) {
+            return Err(ClientError::Protocol("the row is not about what was asked".to_owned()));
+        }
+        let Some(unihash) = row.unihash.as_deref().and_then(valid_unihash) else { return Ok(None) };
+        if has_nul(&row) {
+            warn!("the upstream answered a row with a NUL character; it counts as unknown");
+            return Ok(None);
+        }
+        Ok(Some(UnifiedRow { report: outhash_row(row), unihash, gc_mark: String::new() }))
+    }
+
+    fn is_about(&self, row: &Row) -> bool {
+        match self {
+            RowQuestion::Task { method, taskhash } => row.method == *method && row.taskhash == *taskhash,
+            RowQuestion::Outhash { method, outhash, .. } => row.method == *method && row.outhash == *outhash,
+        }
+    }
+
+    fn key(&self) -> (bool, &str, &str) {
+        match self {
+            RowQuestion::Task { method, taskhash } => (false, method, taskhash),
+            RowQuestion::Outhash { method, outhash, .. } => (true, method, outhash),
+        }
+    }
+}
+
+impl PartialEq for RowQuestion {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for RowQuestion {}
+
+impl Hash for RowQuestion {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+/// Databases take no text with a NUL character.
+fn has_nul(row: &Row) -> bool {
+    let details = [&row.owner, &row.pn, &row.pv, &row.pr, &row.task, &row.outhash_siginfo];
+    let hashes = [&row.method, &row.taskhash, &row.outhash];
+    details.into_iter().flatten().chain(hashes).any(|text| text.contains('\0'))
+}
+
+fn outhash_row(row: Row) -> OuthashRow {
+    OuthashRow {
+        id: row.id,
+        method: row.method,
+        taskhash: row.taskhash,
+        outhash: row.outhash,
+        created: row.created.as_deref().and_then(Timestamp::parse),
+        details: Details {
+            owner: row.owner,
+            pn: row.pn,
+            pv: row.pv,
+            pr: row.pr,
+            task: row.task,
+            outhash_siginfo: row.outhash_siginfo,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(unihash: &str) -> Row {
+        serde_json::from_value(serde_json::json!({
+            "id": 1, "method": "m", "taskhash": "t", "outhash": "o", "created": "2026-01-31T12:34:56+00:00",
+            "owner": null, "PN": "gcc", "PV": null, "PR": null, "task": null, "outhash_siginfo": null,
+            "unihash": unihash, "gc_mark": "M",
+        }))
+        .unwrap()
+    }
+
+    fn output(outhash: &str, taskhash: &str) -> RowQuestion {
+        RowQuestion::outhash(OuthashKey { method: "m", outhash }, taskhash)
+    }
+
+    #[test]
+    fn outputs_are_one_question_whichever_task_asks() {
+        assert_eq!(output("o", "1"), output("o", "2"));
+        assert_ne!(output("o", "1"), output("p", "1"));
+        assert_ne!(output("o", "o"), RowQuestion::task(TaskKey { method: "m", taskhash: "o" }));
+    }
+
+    #[test]
+    fn a_row_about_what_was_asked_is_taken() {
+        let taken = output("o", "other").accept(row(&"ab".repeat(32))).unwrap().unwrap();
+        assert_eq!(taken.unihash.to_string(), "ab".repeat(32));
+        assert_eq!(taken.report.details.pn.as_deref(), Some("gcc"));
+        assert_eq!(taken.report.created.unwrap().to_string(), "2026-01-31T12:34:56+00:00");
+    }
+
+    #[test]
+    fn a_row_about_something_else_is_an_error() {
+        let row = || row(&"ab".repeat(32));
+        assert!(output("p", "t").accept(row()).is_err());
+        assert!(RowQuestion::task(TaskKey { method: "m", taskhash: "u" }).accept(row()).is_err());
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_kept_counts_as_unknown() {
+        assert_eq!(output("o", "t").accept(row("${@x}")).unwrap(), None);
+        let nul = Row { pn: Some("a\0b".to_owned()), ..row(&"ab".repeat(32)) };
+        assert_eq!(output("o", "t").accept(nul).unwrap(), None);
+    }
+}
