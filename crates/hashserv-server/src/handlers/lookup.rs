@@ -15,7 +15,7 @@ use crate::rows::{outhash_row, task_unihash, unified_row};
 #[serde(untagged)]
 pub(crate) enum Found {
     Unihash(Option<TaskUnihash>),
-    Row(Option<Row>),
+    Row(Option<Box<Row>>),
 }
 
 pub(crate) fn ping() -> Alive {
@@ -28,7 +28,7 @@ pub(crate) async fn get(exchange: &mut Exchange<'_>) -> Result<Found, Refused> {
     let key = TaskKey { method: &task.method, taskhash: &task.taskhash };
     let equivalence = exchange.shared.service.equivalence();
     if task.all {
-        Ok(Found::Row(equivalence.task_row(key).await?.map(unified_row)))
+        Ok(Found::Row(equivalence.task_row(key).await?.map(unified_row).map(Box::new)))
     } else {
         Ok(Found::Unihash(equivalence.unihash(key).await?.map(|unihash| task_unihash(key, &unihash))))
     }
