@@ -1,5 +1,7 @@
 //! Stream modes: a query a line, a reply a line.
 
+mod ahead;
+
 use std::time::Instant;
 
 use hashserv_protocol::reply::Count;
@@ -66,6 +68,9 @@ impl Session {
     ///
     /// All lines that have arrived are answered together and sent at once; a lone query waits for nothing.
     pub(crate) async fn stream_mode(&mut self, mode: Mode) -> Result<(), End> {
+        if mode != Mode::GcMark && self.shared.service.equivalence().has_upstream() {
+            return Box::pin(self.stream_mode_ahead(mode)).await;
+        }
         loop {
             let started = Instant::now();
             let block = self.connection.lines().complete().map_err(Refused::from)?;
@@ -89,13 +94,17 @@ impl Session {
             match stop {
                 Stop::Later => self.send_if_many().await?,
                 Stop::End => {
-                    self.out.extend_from_slice(stream::OK.as_bytes());
-                    self.out.push(b'\n');
+                    self.end_of_mode();
                     return Ok(());
                 }
                 Stop::Refused(refused) => return Err(refused.into()),
             }
         }
+    }
+
+    fn end_of_mode(&mut self) {
+        self.out.extend_from_slice(stream::OK.as_bytes());
+        self.out.push(b'\n');
     }
 }
 

@@ -58,8 +58,13 @@ impl Backfill {
                 );
             }
         }
-        if fits && !entries.is_empty() && queue.send(entries).is_ok() {
-            self.queued.fetch_add(count, Ordering::AcqRel);
+        if !fits || entries.is_empty() {
+            return;
+        }
+        // Counted first, so that whoever waits now waits for these too.
+        self.queued.fetch_add(count, Ordering::AcqRel);
+        if queue.send(entries).is_err() {
+            self.queued.fetch_sub(count, Ordering::AcqRel);
         }
     }
 

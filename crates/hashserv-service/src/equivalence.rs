@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use hashserv_storage::{
     MAX_BATCH, OuthashKey, OuthashRow, Report, Storage, StorageError, TaskKey, UnifiedRow, Unihash,
     UnihashEntry,
@@ -148,13 +149,11 @@ impl Equivalence {
             return self.answer_reports(&reports).await;
         }
         if let Some(upstream) = &self.upstream {
-            for report in &mut reports {
-                if self.is_new(report).await?
-                    && let Some(unihash) =
-                        upstream.outhash_unihash(report.outhash_key(), &report.taskhash).await
-                {
-                    report.unihash = unihash;
-                }
+            // All at once: one after the other would cost a round trip each.
+            let asked = reports.iter().map(|report| self.upstream_unihash(upstream, report));
+            let found = try_join_all(asked).await?;
+            for (report, unihash) in reports.iter_mut().zip(found) {
+                report.unihash = unihash.unwrap_or_else(|| report.unihash.clone());
             }
         }
         Ok(self.storage.report(reports).await?)
@@ -167,11 +166,7 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn answer_reports(&self, reports: &[Report]) -> Result<Vec<Unihash>, ServiceError> {
-        let mut unihashes = Vec::with_capacity(reports.len());
-        for report in reports {
-            unihashes.push(self.answer_report(report).await?);
-        }
-        Ok(unihashes)
+        try_join_all(reports.iter().map(|report| self.answer_report(report))).await
     }
 
     /// Gives a unihash to a task that has none, and tells the unihash that it then has.
@@ -182,6 +177,12 @@ impl Equivalence {
     pub async fn record_unihash(&self, entry: UnihashEntry) -> Result<Unihash, ServiceError> {
         let offered = entry.unihash.clone();
         Ok(self.storage.record_unihashes(vec![entry]).await?.pop().unwrap_or(offered))
+    }
+
+    /// Whether look-ups may have to wait for another server.
+    #[must_use]
+    pub fn has_upstream(&self) -> bool {
+        self.upstream.is_some()
     }
 
     /// How many entries from the upstream are still to be written; 0 without an upstream.
@@ -213,6 +214,18 @@ impl Equivalence {
             None => None,
         };
         Ok(upstream.unwrap_or_else(|| report.unihash.clone()))
+    }
+
+    /// What the upstream has for the output of a report that is new here.
+    async fn upstream_unihash(
+        &self,
+        upstream: &Pull,
+        report: &Report,
+    ) -> Result<Option<Unihash>, ServiceError> {
+        if !self.is_new(report).await? {
+            return Ok(None);
+        }
+        Ok(upstream.outhash_unihash(report.outhash_key(), &report.taskhash).await)
     }
 
     /// Whether neither the task of a report nor anybody who produced its output has a unihash here.
