@@ -1,4 +1,4 @@
-//! JSON as BitBake writes it: pure ASCII.
+//! JSON as BitBake writes it, pure ASCII, and what serde would let pass.
 
 use std::io::{self, Write};
 
@@ -10,6 +10,11 @@ use serde_json::ser::{Formatter, Serializer};
 /// Blanks occur only within strings, which the cutting of long messages relies on.
 pub(crate) fn append(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     value.serialize(&mut Serializer::with_formatter(out, Ascii))
+}
+
+/// Whether a JSON text is an array, which serde takes for the fields of a struct in their order.
+pub(crate) fn is_array(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('[')
 }
 
 struct Ascii;

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::Command;
+use crate::json::is_array;
 
 /// How much of what a peer sent is quoted back to it, in characters.
 const QUOTED: usize = 80;
@@ -75,7 +76,12 @@ impl<'a> Request<'a> {
     ///
     /// [`RequestError::Arguments`].
     pub fn arguments<T: Deserialize<'a>>(&self) -> Result<T, RequestError> {
-        serde_json::from_str(self.arguments.get()).map_err(|error| self.invalid(error))
+        let text = self.arguments.get();
+        if is_array(text) {
+            let reason = "invalid type: sequence, expected an object".to_owned();
+            return Err(RequestError::Arguments { command: self.command.name(), reason });
+        }
+        serde_json::from_str(text).map_err(|error| self.invalid(error))
     }
 
     /// The text of a string among the arguments; `None` where the arguments are an object in which it is
@@ -223,6 +229,7 @@ mod tests {
         for (arguments, reason) in [
             ("null", "invalid type: null"),
             ("{}", "missing field `method`"),
+            (r#"["m", "t", false]"#, "invalid type: sequence"),
             (r#"{"method": "m", "taskhash": 5}"#, "invalid type: integer `5`, expected a string"),
             (r#"{"method": "m", "taskhash": "t", "all": 0}"#, "expected a boolean"),
             (r#"{"method": "m", "taskhash": "a\u0000b"}"#, "NUL character"),

@@ -7,6 +7,7 @@
 use serde::de::IgnoredAny;
 
 use crate::arguments::GcMark;
+use crate::json::is_array;
 
 /// How many characters of a line are quoted back in an error.
 const QUOTED: usize = 200;
@@ -91,7 +92,11 @@ pub fn unihash(line: &str) -> Result<&str, StreamError> {
 ///
 /// [`StreamError::NotJson`], [`StreamError::MissingKey`] and [`StreamError::WrongType`].
 pub fn mark(line: &str) -> Result<GcMark<'_>, StreamError> {
-    serde_json::from_str(line).map_err(|error| explain_mark(line, &error))
+    let mark = serde_json::from_str(line).map_err(|error| explain_mark(line, &error))?;
+    if is_array(line) {
+        return Err(StreamError::WrongType("invalid type: sequence, expected an object".to_owned()));
+    }
+    Ok(mark)
 }
 
 /// What is wrong with a line that is no mark, in BitBake's words where it has some.
@@ -160,7 +165,14 @@ mod tests {
         ] {
             assert_eq!(mark(line).unwrap_err().to_string(), message);
         }
-        for line in ["[]", "null", "5", r#"{"mark": 1, "where": {}}"#, r#"{"mark": "M", "where": null}"#] {
+        for line in [
+            "[]",
+            r#"["M", {}]"#,
+            "null",
+            "5",
+            r#"{"mark": 1, "where": {}}"#,
+            r#"{"mark": "M", "where": null}"#,
+        ] {
             assert!(matches!(mark(line), Err(StreamError::WrongType(_))), "{line}: {:?}", mark(line));
         }
     }
