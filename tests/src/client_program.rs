@@ -47,11 +47,15 @@ impl ClientRun {
 /// The client program, told of the server, with no login of the machine's user.
 #[must_use]
 pub fn hashclient(server: &TestServer) -> Command {
+    let netrc = server.directory().join("netrc");
+    if !netrc.exists() {
+        std::fs::write(&netrc, "").expect("a netrc file");
+    }
     let mut command = Command::new(binary("hashclient"));
     command
         .env("HASHSERVER_ADDRESS", server.address())
         .env("HASHSERVER_TLS_CA", server.authority())
-        .env("NETRC", server.directory().join("netrc"))
+        .env("NETRC", netrc)
         .current_dir(server.directory())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -18,7 +18,7 @@ pub struct Launch {
     database: Arc<Database>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    wrapper: Vec<String>,
+    unprivileged: bool,
 }
 
 /// What a server said that did not start.
@@ -45,7 +45,7 @@ impl Launch {
             database,
             arguments: Vec::new(),
             environment: Vec::new(),
-            wrapper: Vec::new(),
+            unprivileged: false,
         }
     }
 
@@ -70,10 +70,14 @@ impl Launch {
         self
     }
 
-    /// Starts the server through another program, which gets the command line as its last arguments.
+    /// Runs the server as a user who is bound by the permissions of files, which the superuser is not.
+    ///
+    /// # Panics
+    ///
+    /// Where the program cannot be copied to a place that this user can read.
     #[must_use]
-    pub fn through<'a>(mut self, wrapper: impl IntoIterator<Item = &'a str>) -> Self {
-        self.wrapper = wrapper.into_iter().map(str::to_owned).collect();
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = rustix::process::geteuid().is_root();
         self
     }
 
@@ -108,6 +112,19 @@ impl Launch {
         FailedStart { status: status.code(), log: read_log(directory.path()) }
     }
 
+    /// The program with what goes before it.
+    fn program(&self, directory: &Path) -> Vec<String> {
+        let program = binary("hashserv");
+        if !self.unprivileged {
+            return vec![program.display().to_string()];
+        }
+        // The directory that it lies in may be closed to others.
+        let copy = directory.join("hashserv");
+        std::fs::copy(&program, &copy).expect("a copy of the program");
+        let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+        words.into_iter().map(str::to_owned).chain([copy.display().to_string()]).collect()
+    }
+
     /// How many addresses the server listens on.
     pub(crate) fn listeners(&self) -> usize {
         self.transports.len()
@@ -119,8 +136,7 @@ impl Launch {
 
     /// Runs the server with its log in `directory`.
     pub(crate) fn spawn(&self, directory: &Path) -> Child {
-        let mut words: Vec<String> = self.wrapper.clone();
-        words.push(binary("hashserv").display().to_string());
+        let mut words = self.program(directory);
         if !self.arguments.iter().any(|argument| argument == "--bind") {
             for transport in &self.transports {
                 words.extend(["--bind".to_owned(), transport.bind_address(directory)]);

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::METHOD;
 use crate::wait::DEADLINE;
 use crate::wire::Wire;
 
@@ -12,7 +14,7 @@ use crate::wire::Wire;
 pub const HANDSHAKE: [&str; 3] = ["OEHASHEQUIV 1.1", "needs-headers: false", ""];
 
 /// From this length on a message is sent in chunks on a stream, of at most this length.
-const CHUNK: usize = 32 * 1024 - 1;
+pub const CHUNK: usize = 32 * 1024 - 1;
 
 /// A message and how it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +175,26 @@ impl RawClient {
     pub async fn closed(&mut self) {
         let line = self.try_line().await.expect("the end of the connection");
         assert_eq!(line, None, "the connection should have been closed");
+    }
+
+    /// Whether a line has arrived already, which is then taken.
+    pub fn has_line(&mut self) -> bool {
+        self.wire.receive_line().now_or_never().is_some()
+    }
+
+    /// Asks for the unihashes of tasks in a stream mode, all at once, and takes the answers.
+    pub async fn unihashes<T: AsRef<str>>(&mut self, taskhashes: &[T]) -> Vec<String> {
+        let mut lines = vec!["{\"get-stream\": null}".to_owned()];
+        lines.extend(taskhashes.iter().map(|taskhash| format!("{METHOD} {}", taskhash.as_ref())));
+        lines.push("END".to_owned());
+        self.send_lines(&lines).await;
+        assert_eq!(self.line().await, "\"ok\"");
+        let mut unihashes = Vec::with_capacity(taskhashes.len());
+        for _ in taskhashes {
+            unihashes.push(self.line().await);
+        }
+        assert_eq!(self.line().await, "ok");
+        unihashes
     }
 
     /// Asks for a sign of life.

@@ -1,20 +1,15 @@
 //! Hashes and requests that many tests need.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// The method of the reports.
 pub const METHOD: &str = "TestMethod";
 
-/// A hash of 64 lower-case hex digits that is different for every name.
+/// The SHA-256 of a name: 64 lower-case hex digits.
 #[must_use]
 pub fn hash(name: &str) -> String {
-    // FNV-1a, four times with different seeds: it need not be secure, only distinct.
-    let seeds =
-        [0xcbf2_9ce4_8422_2325_u64, 0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03, 0x94d0_49bb_1331_11eb];
-    let digest = |seed: u64| {
-        name.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-    };
-    seeds.iter().map(|seed| format!("{:016x}", digest(*seed))).collect()
+    Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A report of `taskhash`, `outhash` and `unihash`, as they are.
@@ -23,8 +18,26 @@ pub fn report_of(taskhash: &str, outhash: &str, unihash: &str) -> Value {
     json!({"report": {"method": METHOD, "taskhash": taskhash, "outhash": outhash, "unihash": unihash}})
 }
 
-/// A report of a task whose hashes come from its name.
+/// A report of a task whose hashes come from its name: see [`task_of`] and [`unihash_of`].
 #[must_use]
 pub fn report(name: &str) -> Value {
-    report_of(&hash(&format!("task {name}")), &hash(&format!("out {name}")), &hash(&format!("uni {name}")))
+    report_of(&task_of(name), &hash(&format!("out {name}")), &unihash_of(name))
+}
+
+/// The taskhash in the [`report`] of this name.
+#[must_use]
+pub fn task_of(name: &str) -> String {
+    hash(&format!("task {name}"))
+}
+
+/// The unihash in the [`report`] of this name.
+#[must_use]
+pub fn unihash_of(name: &str) -> String {
+    hash(&format!("uni {name}"))
+}
+
+/// A request for the unihash of a task.
+#[must_use]
+pub fn get(taskhash: &str) -> Value {
+    json!({"get": {"method": METHOD, "taskhash": taskhash}})
 }

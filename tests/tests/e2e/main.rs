@@ -1,3 +1,15 @@
 //! End-to-end tests: the real programs, over every transport and on every database.
 
+mod bad_arguments;
+mod bad_clients;
+mod bad_input;
+mod commands;
+mod crashes;
+mod databases;
+mod everywhere;
 mod golden;
+mod hashclient;
+mod layering;
+mod starting;
+mod stopping;
+mod users;

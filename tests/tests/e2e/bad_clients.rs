@@ -1,0 +1,160 @@
+//! Clients that behave badly, or are too many: others are served, and memory stays bounded.
+
+use hashserv_tests::{
+    Backend, HANDSHAKE, Launch, METHOD, RawClient, TestServer, Transport, get, report, task_of, unihash_of,
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+
+use crate::everywhere::{each_place, everywhere};
+
+/// What the server may hold, in MiB, while many clients misbehave or are idle. It is some 20 when idle.
+const MEMORY: u64 = 250;
+
+/// How many clients are idle at once.
+const IDLE: usize = 2000;
+
+#[tokio::test]
+async fn who_never_reads_replies_costs_little_and_hinders_nobody() {
+    everywhere(async |server| {
+        let mut reader = server.connect().await;
+        let mut large = report("large");
+        large["report"]["outhash_siginfo"] = "x".repeat(1024 * 1024).into();
+        reader.ask(large).await;
+        let request =
+            json!({"get": {"method": METHOD, "taskhash": task_of("large"), "all": true}}).to_string();
+        let mut deaf = Vec::new();
+        for _ in 0..10 {
+            let mut client = server.connect().await;
+            // Replies of 200 MiB in all: what does not fit is not made before it is read.
+            client.send_lines(&vec![&request; 200]).await;
+            // The first reply has begun to arrive: the server is at it.
+            client.line().await;
+            deaf.push(client);
+        }
+        for _ in 0..200 {
+            assert_eq!(reader.ask(get(&task_of("large"))).await["unihash"], unihash_of("large"));
+            assert!(server.resident_mib() < MEMORY, "the server holds {} MiB", server.resident_mib());
+        }
+        for mut client in deaf {
+            client.line().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_never_reads_in_a_stream_costs_little_and_hinders_nobody() {
+    everywhere(async |server| {
+        let mut reader = server.connect().await;
+        reader.ask(report("a")).await;
+        let mut deaf = Vec::new();
+        for _ in 0..10 {
+            let mut client = server.connect().await;
+            client.send_line("{\"get-stream\": null}").await;
+            assert_eq!(client.line().await, "\"ok\"");
+            deaf.push(tokio::spawn(ask_without_reading(client)));
+        }
+        for _ in 0..200 {
+            assert_eq!(reader.ask(get(&task_of("a"))).await["unihash"], unihash_of("a"));
+            assert!(server.resident_mib() < MEMORY, "the server holds {} MiB", server.resident_mib());
+        }
+        deaf.iter().for_each(tokio::task::JoinHandle::abort);
+    })
+    .await;
+}
+
+/// Asks on and on; it gets stuck when the server takes no more.
+async fn ask_without_reading(mut client: RawClient) {
+    let lines = vec![format!("{METHOD} {}", task_of("a")); 1000];
+    while client.try_send_lines(&lines).await.is_ok() {}
+}
+
+#[tokio::test]
+async fn who_never_finishes_the_handshake_hinders_nobody() {
+    each_place(async |backend, transport| {
+        let server = TestServer::new(backend, transport).await;
+        let mut unfinished = Vec::new();
+        for lines in [&[][..], &HANDSHAKE[..1], &HANDSHAKE[..2]] {
+            for _ in 0..20 {
+                let mut client = server.dial().await;
+                client.send_lines(lines).await;
+                unfinished.push(client);
+            }
+        }
+        // Nor the handshakes of TLS and WebSocket beneath.
+        let mut silent = Vec::new();
+        if transport.is_websocket() {
+            let address = server.address().split('/').nth(2).expect("an address");
+            for _ in 0..20 {
+                silent.push(RawClient::dial(address).await.expect("a connection"));
+            }
+        }
+        server.connect().await.ask(report("a")).await;
+        for client in &mut unfinished {
+            assert!(!client.has_line(), "there is nothing to say yet");
+        }
+        let mut last = unfinished.pop().expect("a client");
+        last.send_line("").await;
+        last.ping().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_thousand_idle_clients_cost_little_and_hinder_nobody() {
+    allow_many_files();
+    for backend in Backend::all() {
+        for transport in [Transport::Unix, Transport::Tcp, Transport::Ws] {
+            let server = TestServer::new(backend, transport).await;
+            let mut idle = Vec::new();
+            for _ in 0..IDLE {
+                idle.push(server.connect().await);
+            }
+            server.connect().await.ask(report("a")).await;
+            idle[0].ping().await;
+            idle[IDLE - 1].ping().await;
+            let resident = server.resident_mib();
+            assert!(resident < MEMORY, "{resident} MiB for {IDLE} clients over {transport:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_comes_when_all_places_are_taken_waits_for_one() {
+    each_place(async |backend, transport| {
+        let server = Launch::new(backend, transport).args(["--max-connections", "3"]).start().await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            let mut client = server.connect().await;
+            client.ping().await;
+            clients.push(client);
+        }
+        let address = server.address().to_owned();
+        // Over a WebSocket even the connecting waits.
+        let mut late = tokio::spawn(async move {
+            let mut client = RawClient::open(&address).await;
+            client.ping().await;
+            client
+        });
+        for _ in 0..50 {
+            clients[0].ping().await;
+            tokio::task::yield_now().await;
+        }
+        assert!(!late.is_finished(), "there was no place for it");
+        drop(clients.pop());
+        (&mut late).await.expect("served at last").ping().await;
+    })
+    .await;
+}
+
+/// Raises the limit for open files as far as it goes.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("a higher limit");
+    assert!(
+        limit.current.is_none_or(|files| files > IDLE as u64 + 500),
+        "too few files may be open: {limit:?}"
+    );
+}
