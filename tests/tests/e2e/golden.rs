@@ -14,10 +14,6 @@ use hashserv_tests::{Backend, Transport};
 use replay::replay;
 use scenario::{Scenario, scenarios};
 
-/// Scenarios that need a server with `--upstream`, an option that this server does not have.
-const NEEDS_UPSTREAM: [&str; 5] =
-    ["upstream-get-stream", "upstream-get", "upstream-exists", "upstream-report", "upstream-get-unknown"];
-
 /// Scenarios about lines and chunks, which there are none of on a WebSocket.
 const STREAMS_ONLY: [&str; 6] = [
     "chunk-stream",
@@ -52,10 +48,10 @@ async fn over_websocket_with_tls() {
 }
 
 #[test]
-fn the_lists_name_scenarios_that_exist() {
+fn the_list_names_scenarios_that_exist() {
     let all = scenarios();
-    for name in NEEDS_UPSTREAM.iter().chain(&STREAMS_ONLY) {
-        assert!(all.iter().any(|scenario| scenario.name == *name), "there is no scenario {name}");
+    for name in STREAMS_ONLY {
+        assert!(all.iter().any(|scenario| scenario.name == name), "there is no scenario {name}");
     }
 }
 
@@ -78,9 +74,8 @@ async fn replay_all(transport: Transport) {
 
 fn fits(scenario: &Scenario, transport: Transport) -> bool {
     let name = scenario.name.as_str();
-    let framing_fits = match transport.is_websocket() {
+    match transport.is_websocket() {
         true => !STREAMS_ONLY.contains(&name),
         false => scenario.transport == "stream",
-    };
-    framing_fits && !NEEDS_UPSTREAM.contains(&name)
+    }
 }

@@ -31,11 +31,22 @@ async fn start_servers(
     let mut servers: HashMap<String, TestServer> = HashMap::new();
     for server in scenario.servers() {
         let database = databases.entry(server.database).or_insert_with(|| backend.create());
-        let arguments = server.server_flags.iter().map(|flag| {
+        let mut launch = Launch::on(database.clone(), transport);
+        for flag in &server.server_flags {
             let name = flag.strip_prefix("<<address:").and_then(|rest| rest.strip_suffix(">>"));
-            name.map_or(flag.as_str(), |name| servers[name].address())
-        });
-        let launch = Launch::on(database.clone(), transport).args(arguments.collect::<Vec<_>>());
+            launch = match name.map(|name| &servers[name]) {
+                Some(upstream) => {
+                    let authority = upstream.authority().display().to_string();
+                    let launch = launch.args([upstream.address()]);
+                    if transport == Transport::Wss {
+                        launch.env("HASHSERVER_UPSTREAM_CA", &authority)
+                    } else {
+                        launch
+                    }
+                }
+                None => launch.args([flag.as_str()]),
+            };
+        }
         servers.insert(server.name, launch.start().await);
     }
     servers
