@@ -76,15 +76,15 @@ impl TestServer {
         self.child.id()
     }
 
-    /// How much memory the process holds, in MiB.
+    /// How much memory the process has held at most since its start, in MiB.
     ///
     /// # Panics
     ///
     /// When the process has ended.
     #[must_use]
-    pub fn resident_mib(&self) -> u64 {
+    pub fn peak_mib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS of a live process");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM of a live process");
         let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
         kib / 1024
     }

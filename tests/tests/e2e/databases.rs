@@ -168,7 +168,7 @@ async fn a_database_that_can_only_be_read_is_served_read_only() {
     let file = database.path();
     let directory = file.parent().expect("a directory");
     let permit = |path: &Path, mode| {
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions")
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions");
     };
     permit(&file, 0o444);
     permit(directory, 0o555);

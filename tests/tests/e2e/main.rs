@@ -12,4 +12,6 @@ mod hashclient;
 mod layering;
 mod starting;
 mod stopping;
+mod tls;
+mod upstream;
 mod users;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use hashserv_tests::{Backend, Signal, TestServer, Transport, report};
+use hashserv_tests::{Backend, METHOD, Signal, TestServer, Transport, report, task_of};
+use serde_json::json;
 
 use crate::everywhere::each_place;
 
@@ -60,9 +61,26 @@ async fn requests_that_have_arrived_are_answered_before_the_end() {
         }
         server.start_again().await;
         let mut client = server.connect().await;
-        let usage = client.ask(serde_json::json!({"get-db-usage": {}})).await;
+        let usage = client.ask(json!({"get-db-usage": {}})).await;
         let stored = usage["usage"]["outhashes_v2"]["rows"].as_u64().expect("a number");
         assert_eq!(stored, answered, "what was recorded was answered, and the other way round");
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_never_reads_replies_does_not_keep_it_from_ending() {
+    for backend in Backend::all() {
+        let mut server = TestServer::new(backend, Transport::Unix).await;
+        let mut deaf = server.connect().await;
+        let mut large = report("large");
+        large["report"]["outhash_siginfo"] = "x".repeat(1024 * 1024).into();
+        deaf.ask(large).await;
+        let request = json!({"get": {"method": METHOD, "taskhash": task_of("large"), "all": true}});
+        deaf.send_lines(&vec![request.to_string(); 20]).await;
+        // The first reply has begun to arrive, and no more than fits in between will.
+        deaf.line().await;
+        assert_eq!(server.stop().await.code(), Some(0), "{}", server.log());
+        assert!(server.log().contains("1 clients were cut off"), "{}", server.log());
+    }
 }
