@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What a server takes at most.
 ///
 /// Bounds that are no option: a line has at most 64 KiB on a stream, a handshake 16 KiB, and a stream mode
-/// takes what fits in 64 KiB at a time.
+/// takes what fits in 64 KiB at a time, or 1 MiB where queries wait for an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How many connections are open at once. Further ones wait in the system's queue until one ends.

@@ -76,7 +76,8 @@ impl fmt::Debug for UpstreamOptions {
 ///   time.
 /// - After a failure the upstream is not asked at all for 1 s, and for twice as long after each further
 ///   failure, up to 60 s. Then it is probed in the background, and asked again once it has answered. Nobody
-///   waits meanwhile. One line at WARNING tells of the failure, one at INFO that the upstream is back.
+///   waits meanwhile. One line at WARNING tells of the failure, one at INFO that the upstream is back. Where it
+///   closes connections or answers nonsense, this holds for the one kind of question.
 /// - A connection that is lost is no failure yet: it is dialled anew, up to three times in a row, and asked
 ///   what is unanswered.
 #[derive(Debug)]
@@ -94,6 +95,7 @@ impl ClientUpstream {
     pub fn new(dialer: impl Into<Arc<Dialer>>, address: Address, options: UpstreamOptions) -> Self {
         let closing = CancellationToken::new();
         let shared = Arc::new(Shared {
+            name: address.to_string(),
             breaker: Breaker::new(address.to_string()),
             timeout: options.timeout,
             client: ClientOptions {

@@ -3,13 +3,23 @@
 use std::error::Error;
 
 use hashserv_client::ClientError;
+use hashserv_transport::TransportError;
 
 /// How much of a failure is told, in characters.
 const MAX_TEXT: usize = 400;
 
 /// Whether a connection was lost that worked before, which is no failure of the upstream yet.
 pub(super) fn is_lost(error: &ClientError) -> bool {
-    matches!(error, ClientError::Closed | ClientError::Transport(_))
+    match error {
+        ClientError::Transport(error) => !matches!(error, TransportError::MessageTooLarge { .. }),
+        error => matches!(error, ClientError::Closed),
+    }
+}
+
+/// Whether the upstream fails as a whole. Otherwise it may be one kind of question that it cannot answer:
+/// an old server closes the connection where it does not know a mode.
+pub(super) fn is_outage(error: &ClientError) -> bool {
+    matches!(error, ClientError::Connect(_) | ClientError::Timeout { .. } | ClientError::Refused(_))
 }
 
 /// A failure and its causes in one line. What the upstream sent may be among it, so it is kept short and free
@@ -44,7 +54,7 @@ mod tests {
     fn causes_are_told() {
         let source = std::io::Error::other("no route");
         let address = "localhost:1".parse().unwrap();
-        let error = ClientError::Connect(hashserv_transport::TransportError::Connect { address, source });
+        let error = ClientError::Connect(TransportError::Connect { address, source });
         assert_eq!(describe(&error), "cannot connect to localhost:1: no route");
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::breaker::Breaker;
-use super::failure::{describe, is_lost};
+use super::failure::{describe, is_lost, is_outage};
 use super::flights::{Ask, Flights};
 use super::modes::Mode;
 use super::target::Target;
@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_secs(5 * 60);
 /// What all lanes of an upstream share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// The upstream, as a person knows it.
+    pub(super) name: String,
+    /// Open while the upstream fails as a whole.
     pub(super) breaker: Breaker,
     pub(super) target: Target,
     pub(super) client: ClientOptions,
@@ -47,16 +50,49 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Lane<M: Mode> {
     queue: mpsc::Sender<Ask<M>>,
+    breakers: Arc<Breakers>,
+}
+
+/// What tells a lane whether to ask.
+#[derive(Debug)]
+struct Breakers {
     shared: Arc<Shared>,
+    /// Open while the upstream fails at questions of this kind.
+    own: Breaker,
+}
+
+impl Breakers {
+    fn is_open(&self) -> bool {
+        self.shared.breaker.is_open() || self.own.is_open()
+    }
+
+    fn answered(&self, lane: &'static str) {
+        self.shared.breaker.answered(lane);
+        self.own.answered(lane);
+    }
+
+    /// How long to wait before a probe, if it is this lane that probes.
+    fn failed(&self, lane: &'static str, error: &ClientError) -> Option<Duration> {
+        if !is_outage(error) {
+            // It is there at least.
+            self.shared.breaker.answered(lane);
+            return self.own.failed(lane, error);
+        }
+        let pause = self.shared.breaker.failed(lane, error);
+        if self.own.is_open() { pause.max(self.own.failed(lane, error)) } else { pause }
+    }
 }
 
 impl<M: Mode> Lane<M> {
     /// Starts the task that has the connection.
     pub(super) fn start(shared: Arc<Shared>) -> Self {
         let (queue, asks) = mpsc::channel(MAX_QUEUED);
-        let driver = Driver { queue: asks, flights: Flights::new(), losses: 0, shared: shared.clone() };
+        let own = Breaker::new(format!("{} ({})", shared.name, M::NAME));
+        let breakers = Arc::new(Breakers { shared: shared.clone(), own });
+        let flights = Flights::new();
+        let driver = Driver { queue: asks, flights, losses: 0, breakers: breakers.clone(), shared };
         tokio::spawn(driver.run());
-        Lane { queue, shared }
+        Lane { queue, breakers }
     }
 
     /// Asks, and waits for all the answers within the time that the upstream is given.
@@ -72,7 +108,7 @@ impl<M: Mode> Lane<M> {
         if questions.is_empty() {
             return Ok(Vec::new());
         }
-        if self.shared.breaker.is_open() {
+        if self.breakers.is_open() {
             return Err(Unavailable);
         }
         let asked = Instant::now();
@@ -81,7 +117,7 @@ impl<M: Mode> Lane<M> {
             self.queue.send(Ask { questions, asked, reply }).await.map_err(|_| Unavailable)?;
             answers.await.map_err(|_| Unavailable)
         };
-        timeout_at(asked + self.shared.timeout, answers).await.unwrap_or(Err(Unavailable))
+        timeout_at(asked + self.breakers.shared.timeout, answers).await.unwrap_or(Err(Unavailable))
     }
 }
 
@@ -91,6 +127,7 @@ struct Driver<M: Mode> {
     flights: Flights<M>,
     /// How many connections were lost since all questions were answered.
     losses: u32,
+    breakers: Arc<Breakers>,
     shared: Arc<Shared>,
 }
 
@@ -107,7 +144,7 @@ impl<M: Mode> Driver<M> {
             if self.flights.is_empty() {
                 let Some(ask) = self.queue.recv().await else { return };
                 // It may have been asked just before the upstream failed elsewhere.
-                if !self.shared.breaker.is_open() {
+                if !self.breakers.is_open() {
                     self.flights.add(ask, drop);
                 }
                 continue;
@@ -115,7 +152,7 @@ impl<M: Mode> Driver<M> {
             if let Err(error) = self.work().await {
                 self.flights.fail();
                 self.losses = 0;
-                if let Some(pause) = self.shared.breaker.failed(M::NAME, &error) {
+                if let Some(pause) = self.breakers.failed(M::NAME, &error) {
                     self.turn_away(pause).await;
                     self.add_probe();
                 }
@@ -192,7 +229,7 @@ impl<M: Mode> Driver<M> {
         for reply in replies.drain(..) {
             self.flights.answer(reply)?;
         }
-        self.shared.breaker.answered(M::NAME);
+        self.breakers.answered(M::NAME);
         if self.flights.is_empty() {
             self.losses = 0;
         }

@@ -32,6 +32,7 @@ pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
     type Sender: Send;
     type Receiver: Send;
 
+    /// What the questions are called in messages.
     const NAME: &'static str;
 
     /// A question that no task asks, to try the upstream with.
@@ -83,7 +84,7 @@ impl Mode for GetMode {
     type Sender = QuerySender<GetLines>;
     type Receiver = ReplyReceiver<GetLines>;
 
-    const NAME: &'static str = "get";
+    const NAME: &'static str = "get-stream";
 
     fn probe() -> Self::Question {
         (row::PROBE_METHOD.to_owned(), row::PROBE_HASH.to_owned())
@@ -127,7 +128,7 @@ impl Mode for ExistsMode {
     type Sender = QuerySender<Exists>;
     type Receiver = ReplyReceiver<Exists>;
 
-    const NAME: &'static str = "exists";
+    const NAME: &'static str = "exists-stream";
 
     fn probe() -> Self::Question {
         Unihash::from([0; 32])
@@ -170,7 +171,7 @@ impl Mode for RowMode {
     type Sender = CallSender;
     type Receiver = CallReceiver;
 
-    const NAME: &'static str = "row";
+    const NAME: &'static str = "get-outhash";
 
     fn probe() -> Self::Question {
         RowQuestion::probe()

@@ -1,0 +1,222 @@
+//! What is asked of an upstream, and what is kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use hashserv_service::{Service, ServiceOptions, Unavailable, Upstream};
+use hashserv_storage::{Details, OuthashKey, OuthashRow, Storage, TaskKey, UnifiedRow, Unihash};
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
+use crate::support::{hash, report, storage, unihash};
+
+/// An upstream that gives every question the same kind of answer.
+#[derive(Debug)]
+struct Scripted {
+    answer: Answer,
+    asked: AtomicUsize,
+}
+
+#[derive(Clone, Debug)]
+enum Answer {
+    Unknown,
+    Unavailable,
+    Unihash(Unihash),
+}
+
+impl Scripted {
+    fn new(answer: Answer) -> Arc<Self> {
+        Arc::new(Scripted { answer, asked: AtomicUsize::new(0) })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn answer(&self) -> Result<Option<Unihash>, Unavailable> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match &self.answer {
+            Answer::Unknown => Ok(None),
+            Answer::Unavailable => Err(Unavailable),
+            Answer::Unihash(unihash) => Ok(Some(unihash.clone())),
+        }
+    }
+
+    fn row(&self, method: &str, taskhash: &str, outhash: &str) -> Result<Option<UnifiedRow>, Unavailable> {
+        let report = OuthashRow {
+            id: 1,
+            method: method.to_owned(),
+            taskhash: taskhash.to_owned(),
+            outhash: outhash.to_owned(),
+            created: None,
+            details: Details { pn: Some("gcc".to_owned()), ..Details::default() },
+        };
+        Ok(self.answer()?.map(|unihash| UnifiedRow { report, unihash, gc_mark: String::new() }))
+    }
+}
+
+#[async_trait]
+impl Upstream for Scripted {
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
+        keys.iter().map(|_| self.answer()).collect()
+    }
+
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
+        unihashes.iter().map(|_| self.answer().map(|answer| answer.is_some())).collect()
+    }
+
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
+        self.row(key.method, key.taskhash, &hash(77))
+    }
+
+    async fn outhash_row(&self, key: OuthashKey<'_>, _: &str) -> Result<Option<UnifiedRow>, Unavailable> {
+        self.row(key.method, &hash(88), key.outhash)
+    }
+
+    async fn close(&self) {}
+}
+
+async fn service(upstream: &Arc<Scripted>) -> (Service, Arc<dyn Storage>, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = storage(directory.path()).await;
+    let service = Service::new(storage.clone(), Some(upstream.clone()), &ServiceOptions::default());
+    (service, storage, directory)
+}
+
+#[tokio::test]
+async fn what_is_unknown_upstream_is_asked_once_in_a_while() {
+    let upstream = Scripted::new(Answer::Unknown);
+    let (service, _, _directory) = service(&upstream).await;
+    let equivalence = service.equivalence();
+    let taskhash = hash(1);
+    let key = TaskKey { method: "m", taskhash: &taskhash };
+    let outhash = OuthashKey { method: "m", outhash: &taskhash };
+    for _ in 0..3 {
+        assert_eq!(equivalence.unihashes(&[key]).await.unwrap(), [None]);
+        assert_eq!(equivalence.unihash(key).await.unwrap(), None);
+        assert_eq!(equivalence.unihashes_exist(&[unihash(1)]).await.unwrap(), [false]);
+        assert!(equivalence.task_row(key).await.unwrap().is_none());
+        assert!(equivalence.outhash_row(outhash, &taskhash).await.unwrap().is_none());
+    }
+    assert_eq!(upstream.asked(), 4, "once for each kind of question");
+}
+
+#[tokio::test]
+async fn what_the_upstream_did_not_answer_is_asked_again() {
+    let upstream = Scripted::new(Answer::Unavailable);
+    let (service, _, _directory) = service(&upstream).await;
+    let taskhash = hash(1);
+    for _ in 0..3 {
+        let key = TaskKey { method: "m", taskhash: &taskhash };
+        assert_eq!(service.equivalence().unihashes(&[key]).await.unwrap(), [None]);
+    }
+    assert_eq!(upstream.asked(), 3);
+}
+
+#[tokio::test]
+async fn what_was_reported_here_meanwhile_counts_though_it_was_unknown_upstream() {
+    let upstream = Scripted::new(Answer::Unknown);
+    let (service, _, _directory) = service(&upstream).await;
+    let equivalence = service.equivalence();
+    let taskhash = hash(1);
+    let key = TaskKey { method: "m", taskhash: &taskhash };
+    assert_eq!(equivalence.unihashes(&[key]).await.unwrap(), [None]);
+    equivalence.report(vec![report(1, 10)]).await.unwrap();
+    assert_eq!(equivalence.unihashes(&[key]).await.unwrap(), [Some(unihash(1))]);
+}
+
+#[tokio::test]
+async fn unihashes_are_kept_in_the_background_and_rows_at_once() {
+    let upstream = Scripted::new(Answer::Unihash(unihash(5)));
+    let (service, storage, _directory) = service(&upstream).await;
+    let equivalence = service.equivalence();
+    let (one, two, three) = (hash(1), hash(2), hash(3));
+    let [one, two, three] = [&one, &two, &three].map(|taskhash| TaskKey { method: "m", taskhash });
+    assert_eq!(equivalence.unihashes(&[one]).await.unwrap(), [Some(unihash(5))]);
+    equivalence.wait_for_backfill().await;
+    assert_eq!(equivalence.pending_backfill(), 0);
+    assert_eq!(equivalence.unihash(two).await.unwrap(), Some(unihash(5)));
+    let row = equivalence.task_row(three).await.unwrap().unwrap();
+    assert_eq!((row.unihash, row.report.details.pn.as_deref()), (unihash(5), Some("gcc")));
+    assert_eq!(
+        storage.unihashes(&[one, two, three]).await.unwrap(),
+        [const { None::<Unihash> }; 3].map(|_| Some(unihash(5)))
+    );
+    assert!(storage.task_row(three).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn existence_is_not_kept() {
+    let upstream = Scripted::new(Answer::Unihash(unihash(5)));
+    let (service, storage, _directory) = service(&upstream).await;
+    assert_eq!(service.equivalence().unihashes_exist(&[unihash(5)]).await.unwrap(), [true]);
+    assert_eq!(storage.unihashes_exist(&[unihash(5)]).await.unwrap(), [false]);
+}
+
+#[tokio::test]
+async fn a_unihash_that_is_not_valid_is_neither_passed_on_nor_kept() {
+    let upstream = Scripted::new(Answer::Unihash(Unihash::from_stored("${@os.system('x')}")));
+    let (service, storage, _directory) = service(&upstream).await;
+    let equivalence = service.equivalence();
+    let taskhash = hash(1);
+    let key = TaskKey { method: "m", taskhash: &taskhash };
+    assert_eq!(equivalence.unihashes(&[key]).await.unwrap(), [None]);
+    assert!(equivalence.task_row(key).await.unwrap().is_none());
+    assert_eq!(equivalence.report(vec![report(2, 20)]).await.unwrap(), [unihash(2)]);
+    equivalence.wait_for_backfill().await;
+    assert_eq!(storage.unihashes(&[key]).await.unwrap(), [None]);
+}
+
+#[tokio::test]
+async fn only_an_output_that_is_new_here_is_asked_for() {
+    let upstream = Scripted::new(Answer::Unihash(unihash(5)));
+    let (service, _, _directory) = service(&upstream).await;
+    let equivalence = service.equivalence();
+    assert_eq!(equivalence.report(vec![report(1, 10)]).await.unwrap(), [unihash(5)]);
+    assert_eq!(upstream.asked(), 1);
+    let again = vec![report(1, 10), report(1, 11), report(2, 10)];
+    assert_eq!(equivalence.report(again).await.unwrap(), [unihash(5), unihash(5), unihash(5)]);
+    assert_eq!(upstream.asked(), 1, "the task is known, or its output is");
+}
+
+/// An upstream that answers when all of a number of questions are asked.
+#[derive(Debug)]
+struct Together {
+    arrived: Semaphore,
+    expected: u32,
+}
+
+#[async_trait]
+impl Upstream for Together {
+    async fn unihashes(&self, _: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
+        Err(Unavailable)
+    }
+
+    async fn unihashes_exist(&self, _: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
+        Err(Unavailable)
+    }
+
+    async fn task_row(&self, _: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
+        Err(Unavailable)
+    }
+
+    async fn outhash_row(&self, _: OuthashKey<'_>, _: &str) -> Result<Option<UnifiedRow>, Unavailable> {
+        self.arrived.add_permits(1);
+        let _all = self.arrived.acquire_many(self.expected).await.unwrap();
+        Ok(None)
+    }
+
+    async fn close(&self) {}
+}
+
+#[tokio::test]
+async fn reports_that_are_recorded_together_ask_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let upstream = Arc::new(Together { arrived: Semaphore::new(0), expected: 50 });
+    let storage = storage(directory.path()).await;
+    let service = Service::new(storage, Some(upstream), &ServiceOptions::default());
+    let reports: Vec<_> = (0..50).map(|number| report(number, 100 + number)).collect();
+    let answered = service.equivalence().answer_reports(&reports).await.unwrap();
+    assert_eq!(answered, (0..50).map(unihash).collect::<Vec<_>>());
+}

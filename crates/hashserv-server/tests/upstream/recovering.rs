@@ -1,0 +1,66 @@
+//! Upstreams that come back.
+
+use hashserv_service::Unavailable;
+use tracing::Level;
+
+use crate::fake::FakeUpstream;
+use crate::log::Log;
+use crate::support::{PATIENT, get, unihash, until, upstream};
+
+#[tokio::test]
+async fn what_a_lost_connection_left_unanswered_is_asked_again() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(|number, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            if number > 0 {
+                return peer.echo().await;
+            }
+            for taskhash in &peer.taskhashes(5).await[..2] {
+                peer.send(&format!("{taskhash}\n")).await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let found = get(&upstream, 0..5).await.unwrap();
+    assert_eq!(found, (0..5).map(|number| Some(unihash(number))).collect::<Vec<_>>());
+    assert_eq!(fake.accepted(), 2);
+    assert_eq!(log.lines(Level::WARN), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_idle_connection_may_be_closed_any_number_of_times() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            let taskhash = peer.taskhashes(1).await.remove(0);
+            peer.send(&format!("{taskhash}\n")).await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    for number in 0..10 {
+        assert_eq!(get(&upstream, [number]).await.unwrap(), [Some(unihash(number))]);
+    }
+    assert_eq!(fake.accepted(), 10);
+}
+
+#[tokio::test]
+async fn one_that_was_restarted_is_asked_again_and_both_changes_are_told() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(|_, peer| Box::pin(peer.silence())).await;
+    let address = fake.address.clone();
+    drop(fake);
+    let upstream = upstream(&address, PATIENT);
+    until("the upstream is gone", async || get(&upstream, [1]).await == Err(Unavailable)).await;
+    let serve = |_, peer: crate::fake::Peer| -> crate::fake::Serving {
+        Box::pin(async { peer.getting().await.echo().await })
+    };
+    let _fake = FakeUpstream::start_at(&address.to_string(), serve).await;
+    until("the upstream is used again", async || get(&upstream, [1]).await == Ok(vec![Some(unihash(1))]))
+        .await;
+    let (warnings, infos) = (log.lines(Level::WARN), log.lines(Level::INFO));
+    assert!(warnings.len() == 1 && warnings[0].contains("Connection refused"), "{warnings:?}");
+    assert!(infos.len() == 1 && infos[0].ends_with("is back"), "{infos:?}");
+}

@@ -1,0 +1,105 @@
+//! Clients of a server that has an upstream.
+
+use std::sync::Arc;
+
+use hashserv_storage::UnihashEntry;
+
+use crate::fake::FakeUpstream;
+use crate::support::{PATIENT, Running, SHORT, hash, report, unihash, upstream};
+
+fn tasks(numbers: std::ops::Range<usize>) -> Vec<(&'static str, String)> {
+    numbers.map(|number| ("m", hash(number))).collect()
+}
+
+#[tokio::test]
+async fn a_large_batch_of_a_client_is_asked_as_a_whole() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            for taskhash in peer.taskhashes(5_000).await {
+                peer.send(&format!("{taskhash}\n")).await;
+            }
+            peer.silence().await;
+        })
+    })
+    .await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let mut client = server.client().await;
+    let found = client.get_stream().await.unwrap().unihashes(&tasks(0..5_000)).await.unwrap();
+    assert_eq!(found, (0..5_000).map(|number| Some(hash(number))).collect::<Vec<_>>());
+    // The mode ends as it does without an upstream.
+    assert!(client.ping().await.unwrap().alive);
+}
+
+#[tokio::test]
+async fn reports_ask_together() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            for _ in 0..100 {
+                peer.line().await;
+            }
+            peer.send(&"null\n".repeat(100)).await;
+            peer.silence().await;
+        })
+    })
+    .await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let reports = (0..100).map(|number| report(number, 1000 + number)).collect();
+    let unihashes = server.service.equivalence().report(reports).await.unwrap();
+    assert_eq!(unihashes, (0..100).map(unihash).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn clients_of_an_upstream_that_is_silent_get_what_is_known_here() {
+    let fake = FakeUpstream::start(|_, peer| Box::pin(peer.silence())).await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, SHORT)))).await;
+    let entry = UnihashEntry { method: "m".to_owned(), taskhash: hash(1), unihash: unihash(7) };
+    server.service.equivalence().record_unihash(entry).await.unwrap();
+    let mut client = server.client().await;
+    let found = client.get_stream().await.unwrap().unihashes(&tasks(0..3)).await.unwrap();
+    assert_eq!(found, [None, Some(hash(7)), None]);
+    // The same connection goes on.
+    assert_eq!(client.get("m", &hash(2)).await.unwrap(), None);
+    assert_eq!(client.get_row("m", &hash(2)).await.unwrap(), None);
+    assert_eq!(client.exists_stream().await.unwrap().exist(&[hash(2)]).await.unwrap(), [false]);
+    let reported = server.service.equivalence().report(vec![report(3, 30)]).await.unwrap();
+    assert_eq!(reported, [unihash(3)]);
+}
+
+#[tokio::test]
+async fn a_session_that_waits_holds_up_no_other() {
+    let fake = FakeUpstream::start(|_, peer| Box::pin(peer.silence())).await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let entry = UnihashEntry { method: "m".to_owned(), taskhash: hash(1), unihash: unihash(7) };
+    server.service.equivalence().record_unihash(entry).await.unwrap();
+    let (mut waiting, mut other) = (server.client().await, server.client().await);
+    let (unknown, known) = (tasks(5..6), tasks(1..2));
+    let mut stream = waiting.get_stream().await.unwrap();
+    tokio::select! {
+        found = stream.unihashes(&unknown) => panic!("{found:?}"),
+        found = async { other.get_stream().await.unwrap().unihashes(&known).await } => {
+            assert_eq!(found.unwrap(), [Some(hash(7))]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn replies_before_a_bad_line_are_sent_then_the_refusal() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let fake = FakeUpstream::start(|_, peer| Box::pin(async { peer.getting().await.echo().await })).await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let mut socket = tokio::net::TcpStream::connect(server.address.to_string()).await.unwrap();
+    let lines = format!(
+        "OEHASHEQUIV 1.1\n\n{{\"get-stream\": null}}\nm {}\nm {}\nonly-one-word\nm {}\n",
+        hash(1),
+        hash(2),
+        hash(3)
+    );
+    socket.write_all(lines.as_bytes()).await.unwrap();
+    let mut replies = String::new();
+    socket.read_to_string(&mut replies).await.unwrap();
+    let replies: Vec<&str> = replies.lines().collect();
+    assert_eq!(replies[..3], ["\"ok\"", &hash(1), &hash(2)]);
+    assert!(replies[3].contains("invoke-error") && replies.len() == 4, "{replies:?}");
+}

@@ -1,0 +1,168 @@
+//! Upstreams that answer.
+
+use std::sync::{Arc, Mutex};
+
+use hashserv_server::{ClientUpstream, UpstreamOptions};
+use hashserv_service::Upstream;
+use hashserv_storage::{OuthashKey, TaskKey, Unihash};
+use hashserv_transport::{DialOptions, Dialer};
+
+use crate::fake::FakeUpstream;
+use crate::support::{PATIENT, get, hash, unihash, upstream};
+
+fn expected(numbers: impl IntoIterator<Item = usize>) -> Vec<Option<Unihash>> {
+    numbers.into_iter().map(|number| Some(unihash(number))).collect()
+}
+
+#[tokio::test]
+async fn a_batch_is_asked_as_a_whole_before_any_answer() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            for taskhash in peer.taskhashes(1000).await {
+                peer.send(&format!("{taskhash}\n")).await;
+            }
+            peer.silence().await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    assert_eq!(get(&upstream, 0..1000).await.unwrap(), expected(0..1000));
+}
+
+#[tokio::test]
+async fn a_batch_of_any_size_is_written_while_its_answers_are_read() {
+    let fake =
+        FakeUpstream::start(|_, peer| Box::pin(async move { peer.getting().await.echo().await })).await;
+    let upstream = upstream(&fake.address, PATIENT);
+    assert_eq!(get(&upstream, 0..100_000).await.unwrap(), expected(0..100_000));
+    assert_eq!(fake.accepted(), 1);
+}
+
+#[tokio::test]
+async fn what_several_ask_at_once_is_asked_once() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    let fake = FakeUpstream::start(move |_, peer| {
+        let seen = seen.clone();
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            while let [taskhash] = &peer.taskhashes(1).await[..] {
+                seen.lock().unwrap().push(taskhash.clone());
+                peer.send(&format!("{taskhash}\n")).await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let (one, two, three) =
+        tokio::join!(get(&upstream, [1, 2]), get(&upstream, [2, 1, 2]), get(&upstream, [3]));
+    assert_eq!(one.unwrap(), expected([1, 2]));
+    assert_eq!(two.unwrap(), expected([2, 1, 2]));
+    assert_eq!(three.unwrap(), expected([3]));
+    assert_eq!(*asked.lock().unwrap(), [hash(1), hash(2), hash(3)]);
+    assert_eq!(fake.accepted(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_in_is_taken() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            for taskhash in peer.taskhashes(2).await {
+                for piece in format!("{taskhash}\n").split_inclusive(|_| true) {
+                    peer.send(piece).await;
+                    tokio::task::yield_now().await;
+                }
+            }
+            peer.silence().await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    assert_eq!(get(&upstream, [1, 2]).await.unwrap(), expected([1, 2]));
+}
+
+#[tokio::test]
+async fn existence_has_a_stream_of_its_own() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.switched("exists-stream").await;
+            while let Some(line) = peer.line().await {
+                peer.send(if line == hash(1) { "true\n" } else { "false\n" }).await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let asked = [unihash(1), unihash(2), Unihash::from_stored("END"), Unihash::from_stored("a b")];
+    assert_eq!(upstream.unihashes_exist(&asked).await.unwrap(), [true, false, false, false]);
+}
+
+#[tokio::test]
+async fn what_is_no_word_is_unknown_and_not_asked() {
+    let fake =
+        FakeUpstream::start(|_, peer| Box::pin(async move { peer.getting().await.echo().await })).await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let good = hash(1);
+    let keys = ["a b", &good, "", "a\nm b"].map(|taskhash| TaskKey { method: "m", taskhash });
+    assert_eq!(upstream.unihashes(&keys).await.unwrap(), [None, Some(unihash(1)), None, None]);
+}
+
+#[tokio::test]
+async fn rows_are_asked_for_while_others_are_awaited() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            let (first, second) = (peer.line().await.unwrap(), peer.line().await.unwrap());
+            assert!(first.starts_with("{\"get-outhash\":") && second.starts_with("{\"get\":"), "{first} {second}");
+            let row = |unihash: &str| {
+                format!(
+                    "{{\"id\": 1, \"method\": \"m\", \"taskhash\": \"t\", \"outhash\": \"o\", \"created\": null, \
+                     \"owner\": null, \"PN\": null, \"PV\": null, \"PR\": null, \"task\": null, \
+                     \"outhash_siginfo\": null, \"unihash\": \"{unihash}\"}}\n"
+                )
+            };
+            peer.send(&row(&hash(1))).await;
+            peer.send(&row("${@os.system('x')}")).await;
+            peer.silence().await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let (outhash, task) = tokio::join!(
+        upstream.outhash_row(OuthashKey { method: "m", outhash: "o" }, "other"),
+        upstream.task_row(TaskKey { method: "m", taskhash: "t" })
+    );
+    assert_eq!(outhash.unwrap().unwrap().unihash, unihash(1));
+    assert_eq!(task.unwrap(), None, "the unihash is not valid");
+}
+
+#[tokio::test]
+async fn every_connection_logs_in() {
+    let fake = FakeUpstream::start(|number, peer| {
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            let expected = r#"{"auth":{"username":"me","token":"secret"}}"#;
+            assert_eq!(peer.line().await.as_deref(), Some(expected));
+            peer.send("{\"result\": true, \"username\": \"me\", \"permissions\": []}\n").await;
+            assert_eq!(peer.line().await.as_deref(), Some("{\"get-stream\":null}"));
+            peer.send("\"ok\"\n").await;
+            let taskhash = peer.taskhashes(1).await.remove(0);
+            peer.send(&format!("{taskhash}\n")).await;
+            if number > 0 {
+                peer.silence().await;
+            }
+        })
+    })
+    .await;
+    let login = Some(("me".to_owned(), "secret".to_owned()));
+    let options = UpstreamOptions { timeout: PATIENT, login, ..UpstreamOptions::default() };
+    assert!(!format!("{options:?}").contains("secret"));
+    let upstream = ClientUpstream::new(Dialer::new(DialOptions::default()), fake.address.clone(), options);
+    assert!(!format!("{upstream:?}").contains("secret"));
+    assert_eq!(get(&upstream, [1]).await.unwrap(), expected([1]));
+    // The first connection was closed after its answer.
+    assert_eq!(get(&upstream, [2]).await.unwrap(), expected([2]));
+    assert_eq!(fake.accepted(), 2);
+}
