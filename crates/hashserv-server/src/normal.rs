@@ -81,7 +81,8 @@ impl Session {
             return Ok(Next::Request);
         }
         self.record_reports().await?;
-        if !is_quick(command) {
+        // A look-up may wait for the upstream.
+        if !is_quick(command) || self.shared.service.equivalence().has_upstream() {
             self.send().await?;
         }
         if let Some(mode) = Mode::of(command) {

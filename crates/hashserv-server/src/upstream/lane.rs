@@ -26,7 +26,8 @@ const MAX_UNDER_WAY: usize = 65_536;
 /// How many questions are put into one write at most.
 const MAX_WRITE: usize = 4096;
 
-/// How often in a row a lost connection is dialled anew before that counts as a failure.
+/// How often a lost connection is dialled anew before that counts as a failure, while questions wait and
+/// within the time that a question may take.
 const MAX_LOSSES: u32 = 3;
 
 /// How long a connection is kept that nobody uses.
@@ -90,7 +91,8 @@ impl<M: Mode> Lane<M> {
         let own = Breaker::new(format!("{} ({})", shared.name, M::NAME));
         let breakers = Arc::new(Breakers { shared: shared.clone(), own });
         let flights = Flights::new();
-        let driver = Driver { queue: asks, flights, losses: 0, breakers: breakers.clone(), shared };
+        let driver =
+            Driver { queue: asks, flights, losses: Losses::default(), breakers: breakers.clone(), shared };
         tokio::spawn(driver.run());
         Lane { queue, breakers }
     }
@@ -121,12 +123,30 @@ impl<M: Mode> Lane<M> {
     }
 }
 
+/// Connections that were lost lately while questions were waiting.
+#[derive(Default)]
+struct Losses {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Losses {
+    /// Counts a loss; `false` where there were too many within `window`.
+    fn is_bearable(&mut self, window: Duration) -> bool {
+        if self.last.is_some_and(|last| last.elapsed() > window) {
+            self.count = 0;
+        }
+        self.last = Some(Instant::now());
+        self.count += 1;
+        self.count <= MAX_LOSSES
+    }
+}
+
 /// The task behind a lane.
 struct Driver<M: Mode> {
     queue: mpsc::Receiver<Ask<M>>,
     flights: Flights<M>,
-    /// How many connections were lost since all questions were answered.
-    losses: u32,
+    losses: Losses,
     breakers: Arc<Breakers>,
     shared: Arc<Shared>,
 }
@@ -151,7 +171,7 @@ impl<M: Mode> Driver<M> {
             }
             if let Err(error) = self.work().await {
                 self.flights.fail();
-                self.losses = 0;
+                self.losses = Losses::default();
                 if let Some(pause) = self.breakers.failed(M::NAME, &error) {
                     self.turn_away(pause).await;
                     self.add_probe();
@@ -168,11 +188,8 @@ impl<M: Mode> Driver<M> {
                 Ok(()) => return Ok(()),
                 Err(error) if !is_lost(&error) => return Err(error),
                 Err(_) if self.flights.is_empty() => return Ok(()),
-                Err(error) if self.losses >= MAX_LOSSES => return Err(error),
-                Err(error) => {
-                    self.losses += 1;
-                    debug!("the upstream is connected to anew: {}", describe(&error));
-                }
+                Err(error) if !self.losses.is_bearable(self.shared.timeout) => return Err(error),
+                Err(error) => debug!("the upstream is connected to anew: {}", describe(&error)),
             }
         }
     }
@@ -185,22 +202,15 @@ impl<M: Mode> Driver<M> {
     }
 
     /// Uses a connection until it fails, or nobody has needed it for a while.
-    async fn serve(&mut self, mut sender: M::Sender, mut receiver: M::Receiver) -> Result<(), ClientError> {
+    async fn serve(&mut self, sender: M::Sender, mut receiver: M::Receiver) -> Result<(), ClientError> {
         // It never holds more than is under way.
-        let (unsent, mut to_send) = mpsc::unbounded_channel();
+        let (unsent, to_send) = mpsc::unbounded_channel();
         let send = |question| {
             // The other end is dropped only when the connection is given up.
             let _ = unsent.send(question);
         };
         self.flights.unanswered().cloned().for_each(send);
-        let mut writing = pin!(async {
-            let mut questions = Vec::new();
-            while to_send.recv_many(&mut questions, MAX_WRITE).await > 0 {
-                M::send(&mut sender, &questions).await?;
-                questions.clear();
-            }
-            Ok::<(), ClientError>(())
-        });
+        let mut writing = pin!(write::<M>(to_send, sender));
         let mut replies = Vec::new();
         loop {
             let deadline = if self.flights.is_empty() { Instant::now() + IDLE } else { self.deadline() };
@@ -231,7 +241,7 @@ impl<M: Mode> Driver<M> {
         }
         self.breakers.answered(M::NAME);
         if self.flights.is_empty() {
-            self.losses = 0;
+            self.losses = Losses::default();
         }
         Ok(())
     }
@@ -257,5 +267,35 @@ impl<M: Mode> Driver<M> {
     fn add_probe(&mut self) {
         let (reply, _) = oneshot::channel();
         self.flights.add(Ask { questions: vec![M::probe()], asked: Instant::now(), reply }, drop);
+    }
+}
+
+/// Sends questions as they come, those that have gathered in one write.
+async fn write<M: Mode>(
+    mut unsent: mpsc::UnboundedReceiver<Arc<M::Question>>,
+    mut sender: M::Sender,
+) -> Result<(), ClientError> {
+    let mut questions = Vec::new();
+    while unsent.recv_many(&mut questions, MAX_WRITE).await > 0 {
+        M::send(&mut sender, &questions).await?;
+        questions.clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_may_be_lost_now_and_then_but_not_all_the_time() {
+        let window = Duration::from_secs(5);
+        let mut losses = Losses::default();
+        for _ in 0..10 {
+            assert!(losses.is_bearable(window));
+            tokio::time::advance(window + Duration::from_millis(1)).await;
+        }
+        let bearable: Vec<bool> = (0..5).map(|_| losses.is_bearable(window)).collect();
+        assert_eq!(bearable, [true, true, true, false, false]);
     }
 }

@@ -177,8 +177,8 @@ impl Mode for RowMode {
         RowQuestion::probe()
     }
 
-    fn is_sendable(_: &Self::Question) -> bool {
-        true
+    fn is_sendable(question: &Self::Question) -> bool {
+        question.is_sendable()
     }
 
     fn unknown() -> Self::Answer {

@@ -1,6 +1,11 @@
 //! Upstreams that come back.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use hashserv_service::Unavailable;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::Level;
 
 use crate::fake::FakeUpstream;
@@ -44,6 +49,28 @@ async fn an_idle_connection_may_be_closed_any_number_of_times() {
         assert_eq!(get(&upstream, [number]).await.unwrap(), [Some(unihash(number))]);
     }
     assert_eq!(fake.accepted(), 10);
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_given_up() {
+    let closed = Arc::new(Notify::new());
+    let told = closed.clone();
+    let fake = FakeUpstream::start(move |_, peer| {
+        let told = told.clone();
+        Box::pin(async move {
+            peer.getting().await.echo().await;
+            told.notify_one();
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    assert_eq!(get(&upstream, [1]).await.unwrap(), [Some(unihash(1))]);
+    // Time runs as fast as it may from here on.
+    tokio::time::pause();
+    timeout(Duration::from_secs(24 * 60 * 60), closed.notified()).await.expect("it is given up");
+    tokio::time::resume();
+    assert_eq!(get(&upstream, [2]).await.unwrap(), [Some(unihash(2))]);
+    assert_eq!(fake.accepted(), 2);
 }
 
 #[tokio::test]

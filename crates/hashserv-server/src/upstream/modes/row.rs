@@ -9,7 +9,7 @@ use hashserv_protocol::reply::Row;
 use hashserv_storage::{Details, OuthashKey, OuthashRow, TaskKey, Timestamp, UnifiedRow};
 use tracing::warn;
 
-use super::valid_unihash;
+use super::{MAX_QUERY, valid_unihash};
 
 /// What no task has, to try an upstream with.
 pub(super) const PROBE_METHOD: &str = "hashserv.upstream.probe";
@@ -44,6 +44,19 @@ impl RowQuestion {
 
     pub(super) fn probe() -> Self {
         RowQuestion::outhash(OuthashKey { method: PROBE_METHOD, outhash: PROBE_HASH }, PROBE_HASH)
+    }
+
+    /// Whether an upstream takes it: one that refuses a question is not asked any others for a while.
+    pub(super) fn is_sendable(&self) -> bool {
+        let (RowQuestion::Task { method, taskhash: one } | RowQuestion::Outhash { method, outhash: one, .. }) =
+            self;
+        let passed_on = match self {
+            RowQuestion::Task { .. } => "",
+            RowQuestion::Outhash { taskhash, .. } => taskhash,
+        };
+        let texts = [method.as_str(), one, passed_on];
+        texts.iter().all(|text| !text.contains('\0'))
+            && texts.iter().map(|text| text.len()).sum::<usize>() <= MAX_QUERY
     }
 
     pub(super) fn to_call(&self) -> Call<'_> {
@@ -156,6 +169,14 @@ mod tests {
         assert_eq!(output("o", "1"), output("o", "2"));
         assert_ne!(output("o", "1"), output("p", "1"));
         assert_ne!(output("o", "o"), RowQuestion::task(TaskKey { method: "m", taskhash: "o" }));
+    }
+
+    #[test]
+    fn what_upstreams_refuse_is_not_asked() {
+        assert!(output("o", "t").is_sendable());
+        assert!(!output("o\0", "t").is_sendable());
+        assert!(!output("o", &"t".repeat(MAX_QUERY)).is_sendable());
+        assert!(!RowQuestion::task(TaskKey { method: "m", taskhash: "\0" }).is_sendable());
     }
 
     #[test]
