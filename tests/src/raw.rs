@@ -137,15 +137,24 @@ impl RawClient {
     }
 
     /// Sends a request, in chunks where the transport demands it.
-    pub async fn send(&mut self, request: &Value) {
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closed.
+    pub async fn try_send(&mut self, request: &Value) -> io::Result<()> {
         let text = request.to_string();
         if self.wire.is_websocket() || text.len() < CHUNK {
-            return self.send_line(&text).await;
+            return self.try_send_lines(&[text]).await;
         }
         let mut lines = vec!["{\"chunk-stream\": null}".to_owned()];
         lines.extend(pieces(&text));
         lines.push(String::new());
-        self.send_lines(&lines).await;
+        self.try_send_lines(&lines).await
+    }
+
+    /// Sends a request, in chunks where the transport demands it.
+    pub async fn send(&mut self, request: &Value) {
+        self.try_send(request).await.expect("a request is sent");
     }
 
     /// Sends a request and takes its reply, which must not be an error.

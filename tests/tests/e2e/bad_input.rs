@@ -187,7 +187,8 @@ async fn a_message_within_the_bound_is_taken_and_a_longer_one_is_not() {
         let mut client = server.connect().await;
         let ping = |length: usize| json!({"ping": "x".repeat(length)});
         client.ask(ping(99_000)).await;
-        client.send(&ping(200_000)).await;
+        // The server may close the connection before it has all.
+        drop(client.try_send(&ping(200_000)).await);
         until_closed(&mut client).await;
         is_unharmed(server).await;
     })

@@ -114,9 +114,9 @@ async fn what_is_no_unihash_is_never_taken_from_an_upstream() {
     for backend in Backend::all() {
         let server = pulling_from(&format!("unix://{}", path.display()), backend).await;
         let mut client = server.connect().await;
-        is_served_locally(&mut client).await;
         let row = json!({"get": {"method": METHOD, "taskhash": task_of("a"), "all": true}});
         assert_eq!(client.ask(row).await, Value::Null);
+        is_served_locally(&mut client).await;
         client.ask(json!({"backfill-wait": null})).await;
         let usage = client.ask(json!({"get-db-usage": null})).await;
         assert_eq!(usage["usage"]["unihashes_v3"]["rows"], 1, "the report alone: {usage}");
