@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::support::{PATIENT, Running, hash, report, unihash, upstream};
+use hashserv_storage::UnihashEntry;
+
+use crate::support::{PATIENT, Running, get, hash, report, unihash, upstream};
 
 #[tokio::test]
 async fn what_the_last_of_three_knows_reaches_the_first_and_stays_on_the_way() {
@@ -30,4 +32,15 @@ async fn what_the_last_of_three_knows_reaches_the_first_and_stays_on_the_way() {
     last.stop().await;
     let found = client.get_stream().await.unwrap().unihashes(&tasks).await.unwrap();
     assert_eq!(found, [Some(hash(1)), Some(hash(1)), None]);
+}
+
+#[tokio::test]
+async fn a_batch_of_any_size_goes_over_a_websocket() {
+    let server = Running::start_at("ws://127.0.0.1:0", None).await;
+    let upstream = upstream(&server.address, PATIENT);
+    let entry = UnihashEntry { method: "m".to_owned(), taskhash: hash(29_999), unihash: unihash(7) };
+    server.service.equivalence().record_unihash(entry).await.unwrap();
+    let found = get(&upstream, 0..30_000).await.unwrap();
+    assert_eq!(found.iter().flatten().count(), 1);
+    assert_eq!(found[29_999], Some(unihash(7)));
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use hashserv_storage::UnihashEntry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::fake::FakeUpstream;
 use crate::support::{PATIENT, Running, SHORT, hash, report, unihash, upstream};
@@ -86,10 +88,9 @@ async fn a_session_that_waits_holds_up_no_other() {
 
 #[tokio::test]
 async fn replies_before_a_bad_line_are_sent_then_the_refusal() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let fake = FakeUpstream::start(|_, peer| Box::pin(async { peer.getting().await.echo().await })).await;
     let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
-    let mut socket = tokio::net::TcpStream::connect(server.address.to_string()).await.unwrap();
+    let mut socket = TcpStream::connect(server.address.to_string()).await.unwrap();
     let lines = format!(
         "OEHASHEQUIV 1.1\n\n{{\"get-stream\": null}}\nm {}\nm {}\nonly-one-word\nm {}\n",
         hash(1),
@@ -102,4 +103,23 @@ async fn replies_before_a_bad_line_are_sent_then_the_refusal() {
     let replies: Vec<&str> = replies.lines().collect();
     assert_eq!(replies[..3], ["\"ok\"", &hash(1), &hash(2)]);
     assert!(replies[3].contains("invoke-error") && replies.len() == 4, "{replies:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_more_gets_all_replies() {
+    let fake = FakeUpstream::start(|_, peer| Box::pin(async { peer.getting().await.echo().await })).await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let mut socket = TcpStream::connect(server.address.to_string()).await.unwrap();
+    let queries: String = (0..3_000).map(|number| format!("m {}\n", hash(number))).collect();
+    let lines = format!("OEHASHEQUIV 1.1\n\n{{\"get-stream\": null}}\n{queries}");
+    let (mut reader, mut writer) = socket.split();
+    let write = async {
+        writer.write_all(lines.as_bytes()).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
+    let mut replies = String::new();
+    let (_, read) = tokio::join!(write, reader.read_to_string(&mut replies));
+    read.unwrap();
+    let expected: String = (0..3_000).map(|number| format!("{}\n", hash(number))).collect();
+    assert_eq!(replies, format!("\"ok\"\n{expected}"));
 }

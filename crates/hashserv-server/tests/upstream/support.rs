@@ -80,10 +80,13 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(upstream: Option<Arc<dyn Upstream>>) -> Self {
+        Self::start_at("127.0.0.1:0", upstream).await
+    }
+
+    pub(crate) async fn start_at(address: &str, upstream: Option<Arc<dyn Upstream>>) -> Self {
         let (service, directory) = service(upstream).await;
         let service = Arc::new(service);
-        let bind = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind(&bind, &ListenOptions::default()).await.unwrap();
+        let listener = Listener::bind(&address.parse().unwrap(), &ListenOptions::default()).await.unwrap();
         let address = listener.local_address().to_string().parse().unwrap();
         let stop = CancellationToken::new();
         let server = Server::new(service.clone(), Limits::default());
