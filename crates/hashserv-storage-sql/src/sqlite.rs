@@ -7,6 +7,7 @@
 
 mod accounts;
 mod bulk;
+mod checkpoint;
 mod closing;
 mod connect;
 mod error;
@@ -34,6 +35,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use self::bulk::Bulk;
+use self::checkpoint::Written;
 use self::closing::Closing;
 use self::connect::Connector;
 use self::error::storage_error;
@@ -80,7 +82,7 @@ pub struct SqliteStorage {
 
 /// What [`Storage::close`] waits for.
 struct Tasks {
-    readers: Vec<JoinHandle<()>>,
+    helpers: Vec<JoinHandle<()>>,
     /// Closed after the others: who closes last moves the write-ahead log into the database, and a connection
     /// that only reads could not.
     main: Option<JoinHandle<SqliteConnection>>,
@@ -106,11 +108,12 @@ impl SqliteStorage {
             (connector, writer)
         };
         let commits = ForeignCommits::begin(&mut main).await.map_err(storage_error)?;
+        let checkpoints = if options.read_only { None } else { Some(connector.for_checkpoints().await?) };
         let mut readers = Vec::new();
         for _ in 0..options.readers.clamp(*READERS.start(), *READERS.end()) {
             readers.push(connector.reader().await?);
         }
-        Ok(Self::start(path, &connector, main, commits, readers, options.read_only))
+        Ok(Self::start(path, &connector, main, commits, readers, checkpoints))
     }
 
     fn start(
@@ -119,20 +122,23 @@ impl SqliteStorage {
         main: SqliteConnection,
         commits: ForeignCommits,
         readers: Vec<SqliteConnection>,
-        read_only: bool,
+        checkpoints: Option<SqliteConnection>,
     ) -> Self {
         let closing = watch::Sender::new(false);
         let is_closing = Closing::of(&closing);
         let foreign = commits.subscribe();
-        let (lookups, readers) = Lookups::start(readers, &is_closing);
+        let (lookups, mut helpers) = Lookups::start(readers, &is_closing);
         let reads = Reads::new(connector);
-        let (bulk, main) = if read_only {
-            (None, tokio::spawn(foreign::watch_alone(main, commits, is_closing)))
-        } else {
-            let (writer, main) = Writer::start(main, commits, is_closing);
-            (Some(Bulk { scans: reads.scans().clone(), writer }), main)
+        let (bulk, main) = match checkpoints {
+            None => (None, tokio::spawn(foreign::watch_alone(main, commits, is_closing))),
+            Some(connection) => {
+                let written = Written::default();
+                helpers.push(checkpoint::start(connection, written.clone(), is_closing.clone()));
+                let (writer, main) = Writer::start(main, commits, written, is_closing);
+                (Some(Bulk { scans: reads.scans().clone(), writer }), main)
+            }
         };
-        let tasks = Mutex::new(Tasks { readers, main: Some(main) });
+        let tasks = Mutex::new(Tasks { helpers, main: Some(main) });
         SqliteStorage { path: path.to_owned(), lookups, reads, bulk, foreign, closing, tasks }
     }
 
@@ -240,9 +246,9 @@ impl Storage for SqliteStorage {
     async fn close(&self) {
         self.closing.send_replace(true);
         let mut tasks = self.tasks.lock().await;
-        while let Some(reader) = tasks.readers.last_mut() {
-            let _ = reader.await;
-            tasks.readers.pop();
+        while let Some(helper) = tasks.helpers.last_mut() {
+            let _ = helper.await;
+            tasks.helpers.pop();
         }
         self.reads.close().await;
         let Some(main) = tasks.main.as_mut() else { return };

@@ -15,7 +15,7 @@ use super::transaction::transaction;
 use super::writer::{Statements, Writer};
 
 /// How many rows a transaction removes at most.
-const CHUNK: usize = 2000;
+pub(crate) const CHUNK: usize = 2000;
 
 /// Finds rows by their ids, ascending, so that no part of a table is read twice; `NOT INDEXED` keeps SQLite
 /// from an index that would have to be sorted again for each chunk.

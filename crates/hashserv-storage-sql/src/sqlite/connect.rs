@@ -18,9 +18,14 @@ use crate::options::Synchronous;
 /// How often to try for a lock on which SQLite itself does not wait.
 const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 /// What the writer may keep of the file in memory, as SQLite wants it: -KiB.
-const WRITER_CACHE: &str = "-32768";
-/// After how many pages (4 KiB each) in the write-ahead log a commit moves them into the database.
-const CHECKPOINT_PAGES: &str = "4000";
+///
+/// More is no better: SQLite goes through all of it at every commit that split a page.
+const WRITER_CACHE: &str = "-16384";
+/// After how many pages (4 KiB each) in the write-ahead log the writer itself moves them into the database and begins
+/// the log anew. It comes to that only when reports come faster than they can be moved beside it.
+const MAX_LOG_PAGES: &str = "65536";
+/// To what size, in bytes, the file of the log shrinks when it is begun anew.
+const LOG_FILE_SIZE: &str = "67108864";
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +93,12 @@ impl Connector {
         }
     }
 
+    /// A connection that moves the write-ahead log into the database.
+    pub(crate) async fn for_checkpoints(&self) -> Result<SqliteConnection, StorageError> {
+        let options = self.options().pragma("wal_autocheckpoint", "0");
+        options.connect().await.map_err(|error| open_error(&self.path, error))
+    }
+
     /// A connection that reads.
     pub(crate) async fn reader(&self) -> Result<SqliteConnection, StorageError> {
         self.reader_options().connect().await.map_err(|error| open_error(&self.path, error))
@@ -139,7 +150,8 @@ impl Connector {
             .synchronous(synchronous)
             .pragma("cache_size", WRITER_CACHE)
             .pragma("temp_store", "MEMORY")
-            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            .pragma("wal_autocheckpoint", MAX_LOG_PAGES)
+            .pragma("journal_size_limit", LOG_FILE_SIZE)
     }
 
     fn reader_options(&self) -> SqliteConnectOptions {

@@ -12,6 +12,9 @@ use super::transaction::{self, transaction};
 ///
 /// Each report sees those before it, which makes a batch of any size one round trip. View and trigger are
 /// temporary: they belong to the connection and leave no trace in the file.
+///
+/// The oldest row is found by a minimum and not by `ORDER BY … LIMIT 1`, and the row is inserted by `VALUES` and
+/// not by `SELECT`, because SQLite would make a temporary b-tree for either, for every report.
 const CREATE_RECORDER: &str = "
 CREATE TEMP VIEW reported AS
     SELECT NULL AS method, NULL AS taskhash, NULL AS outhash, NULL AS unihash, NULL AS created, NULL AS owner,
@@ -22,15 +25,16 @@ CREATE TEMP TRIGGER record_reported INSTEAD OF INSERT ON reported BEGIN
                 NEW.outhash_siginfo)
         ON CONFLICT (method, taskhash, outhash) DO NOTHING;
     INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
-        SELECT NEW.method, NEW.taskhash,
-               coalesce(
-                   (SELECT u.unihash FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
-                    WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
-                      AND u.method = o.method AND u.taskhash = o.taskhash
-                    ORDER BY o.created, o.id LIMIT 1),
-                   NEW.unihash),
-               coalesce((SELECT value FROM config WHERE name = 'gc-mark'), '')
-        WHERE NOT EXISTS (SELECT 1 FROM unihashes_v3 WHERE method = NEW.method AND taskhash = NEW.taskhash);
+        VALUES (NEW.method, NEW.taskhash,
+                coalesce(
+                    (SELECT unihash FROM
+                        (SELECT u.unihash AS unihash, min(coalesce(o.created, '') || printf('%020d', o.id))
+                         FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
+                         WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
+                           AND u.method = o.method AND u.taskhash = o.taskhash)),
+                    NEW.unihash),
+                coalesce((SELECT value FROM config WHERE name = 'gc-mark'), ''))
+        ON CONFLICT (method, taskhash) DO NOTHING;
 END;
 ";
 

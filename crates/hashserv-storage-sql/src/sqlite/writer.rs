@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::checkpoint::Written;
 use super::closing::Closing;
 use super::error::SharedError;
 use super::foreign::{ForeignCommits, poll_ticks};
@@ -50,6 +51,17 @@ pub(crate) struct Statements {
     pub(crate) arguments: Vec<String>,
 }
 
+impl Job {
+    /// How many records it writes, roughly.
+    fn records(&self) -> usize {
+        match self {
+            Job::Record(records, _) => records.count(),
+            Job::Mark(requests, _) => requests.len(),
+            Job::Statements(..) => super::bulk::CHUNK,
+        }
+    }
+}
+
 impl Weighed for Job {
     fn weight(&self) -> usize {
         match self {
@@ -66,10 +78,11 @@ impl Writer {
     pub(crate) fn start(
         connection: SqliteConnection,
         commits: ForeignCommits,
+        written: Written,
         closing: Closing,
     ) -> (Self, JoinHandle<SqliteConnection>) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Writer { queue: sender }, tokio::spawn(serve(connection, commits, queue, closing)))
+        (Writer { queue: sender }, tokio::spawn(serve(connection, commits, written, queue, closing)))
     }
 
     pub(crate) async fn record(&self, records: Records) -> Result<Vec<Unihash>, StorageError> {
@@ -94,6 +107,7 @@ impl Writer {
 async fn serve(
     mut connection: SqliteConnection,
     mut commits: ForeignCommits,
+    written: Written,
     mut queue: mpsc::Receiver<Job>,
     mut closing: Closing,
 ) -> SqliteConnection {
@@ -102,7 +116,12 @@ async fn serve(
     loop {
         tokio::select! {
             job = queue.recv() => match job {
-                Some(first) => run(&mut connection, &mut commits, gather(first, &mut queue, TRANSACTION_BYTES)).await,
+                Some(first) => {
+                    let jobs = gather(first, &mut queue, TRANSACTION_BYTES);
+                    let records = jobs.iter().map(Job::records).sum();
+                    run(&mut connection, &mut commits, jobs).await;
+                    written.add(records);
+                }
                 None => return connection,
             },
             _ = closing.begun(), if open => {
