@@ -116,6 +116,21 @@ impl TestServer {
         kill_process(pid, signal).expect("a running server");
     }
 
+    /// Makes sure that the process has not ended.
+    ///
+    /// # Panics
+    ///
+    /// When it has, with how it ended and what it said.
+    pub fn assert_running(&mut self) {
+        let ended = self.child.try_wait().expect("a status");
+        assert!(
+            ended.is_none(),
+            "the server has ended by itself, {}: {}",
+            ended.unwrap_or_default(),
+            self.log()
+        );
+    }
+
     /// Waits for the end of the process.
     pub async fn ended(&mut self) -> ExitStatus {
         eventually("the server ends", async || self.child.try_wait().expect("a status")).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashserv_tests::{
-    Backend, RawClient, Signal, TestServer, Transport, eventually, report, task_of, unihash_of,
+    Backend, HANDSHAKE, RawClient, Signal, TestServer, Transport, eventually, report, task_of, unihash_of,
 };
 use tokio::task::JoinSet;
 
@@ -33,6 +33,7 @@ async fn survives(signal: Signal) {
             let mut server = TestServer::new(backend, transport).await;
             let storm = Storm::start(&server);
             eventually("enough reports are acknowledged", async || {
+                server.assert_running();
                 (storm.acknowledged.load(Ordering::Relaxed) >= ENOUGH).then_some(())
             })
             .await;
@@ -71,7 +72,8 @@ impl Storm {
 
 /// Reports new tasks until the connection fails; returns those that were acknowledged.
 async fn storm(client: usize, address: String, counter: Arc<AtomicUsize>) -> Vec<String> {
-    let mut connection = RawClient::open(&address).await;
+    let mut connection = RawClient::dial(&address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+    connection.send_lines(&HANDSHAKE).await;
     let mut acknowledged = Vec::new();
     for round in 0.. {
         let names: Vec<String> = (0..PIPELINE).map(|number| format!("{client}/{round}/{number}")).collect();
