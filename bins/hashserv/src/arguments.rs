@@ -122,9 +122,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MODE", env = "HASHSERVER_SYNCHRONOUS", default_value = "NORMAL")]
     pub(crate) synchronous: String,
 
-    /// How many look-ups to remember, some 150 bytes each; 0 for none
-    #[arg(long, value_name = "N", env = "HASHSERVER_CACHE_ENTRIES", default_value_t = hashserv_service::DEFAULT_CACHE_ENTRIES)]
-    pub(crate) cache_entries: usize,
+    /// How many look-ups to remember, some 150 bytes each; 0 for none [default: as many as fit in a
+    /// sixteenth of the memory]
+    #[arg(long, value_name = "N", env = "HASHSERVER_CACHE_ENTRIES")]
+    pub(crate) cache_entries: Option<usize>,
 
     /// How many connections to hold at once; further clients wait until one ends
     #[arg(long, value_name = "N", env = "HASHSERVER_MAX_CONNECTIONS", default_value_t = 10_000)]

@@ -10,6 +10,7 @@ use tracing::Level;
 
 use crate::arguments::{Arguments, DEFAULT_BIND};
 use crate::error::StartError;
+use crate::memory::default_cache_entries;
 use crate::upstream::{UpstreamConfig, negative_ttl};
 
 /// A message must be able to hold a report with some text of what was hashed.
@@ -57,7 +58,7 @@ impl Config {
             service: ServiceOptions {
                 anonymous: anonymous_permissions(&arguments.anon_perms)?,
                 read_only: arguments.read_only,
-                cache_entries: arguments.cache_entries,
+                cache_entries: arguments.cache_entries.unwrap_or_else(default_cache_entries),
                 negative_ttl: negative_ttl(&arguments)?,
             },
             admin: admin(arguments.admin_user, arguments.admin_password)?,

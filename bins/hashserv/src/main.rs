@@ -5,6 +5,7 @@ mod arguments;
 mod config;
 mod error;
 mod logging;
+mod memory;
 mod open_files;
 mod serve;
 mod signals;

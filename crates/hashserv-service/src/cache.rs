@@ -55,6 +55,12 @@ impl LookupCache {
         }
     }
 
+    /// Whether nothing more can be added without something else being forgotten.
+    pub(crate) fn is_full(&self) -> bool {
+        let has_room = |cache: &Cache<Key, [u8; 32]>| (cache.len() as u64) < cache.capacity();
+        !self.unihashes.as_ref().is_some_and(has_room)
+    }
+
     /// Appends what is known of each task to `found`, and tells which are not known, by their position.
     pub(crate) fn unihashes(&self, keys: &[TaskKey<'_>], found: &mut Vec<Option<Unihash>>) -> Vec<usize> {
         let Some(cache) = &self.unihashes else {

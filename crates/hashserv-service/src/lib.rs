@@ -25,6 +25,7 @@ mod service;
 mod throttle;
 mod token;
 mod upstream;
+mod warm_up;
 
 pub use accounts::{Accounts, Admin, UserInfo};
 pub use caller::Caller;

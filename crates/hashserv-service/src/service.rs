@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::cache::LookupCache;
 use crate::pull::Pull;
+use crate::warm_up::warm_up;
 use crate::{Accounts, Equivalence, Maintenance, Permissions, Upstream};
 
 /// How many look-ups are remembered by default.
@@ -50,7 +51,8 @@ pub struct Service {
     accounts: Accounts,
     maintenance: Maintenance,
     read_only: bool,
-    forgetting: JoinHandle<()>,
+    /// What runs beside the callers until the service is dropped.
+    background: [JoinHandle<()>; 2],
 }
 
 impl Service {
@@ -69,7 +71,10 @@ impl Service {
             accounts: Accounts::new(storage.clone(), options.anonymous),
             maintenance: Maintenance::new(storage.clone(), cache.clone()),
             read_only: options.read_only,
-            forgetting: tokio::spawn(forget(storage.foreign_removals(), cache)),
+            background: [
+                tokio::spawn(forget(storage.foreign_removals(), cache.clone())),
+                tokio::spawn(warm_up(storage.clone(), cache)),
+            ],
             storage,
         }
     }
@@ -107,7 +112,9 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.forgetting.abort();
+        for task in &self.background {
+            task.abort();
+        }
     }
 }
 

@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use hashserv_storage::{
-    Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, Storage, StorageError, Sweep,
-    TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
+    Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, Storage, StorageError,
+    StoredUnihash, Sweep, TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
 };
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
@@ -165,6 +165,14 @@ impl Storage for SqliteStorage {
 
     async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError> {
         self.lookups.unihashes_exist(unihashes).await
+    }
+
+    async fn newest_unihashes(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<StoredUnihash>, StorageError> {
+        self.reads.newest_unihashes(before, limit).await
     }
 
     async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {

@@ -87,6 +87,7 @@ macro_rules! conformance_tests {
             keys_are_opaque_text
             text_that_is_no_digest_comes_back
             batches_beyond_the_bound_are_served
+            the_newest_unihashes_are_told_in_pages
             concurrent_lookups_get_their_own_answers
         });
         $crate::conformance_tests!(@module removal $database; {

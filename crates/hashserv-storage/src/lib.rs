@@ -31,7 +31,7 @@ pub use error::StorageError;
 pub use gc::{GcStatus, MarkRequest, Sweep};
 pub use key::{OuthashKey, TaskKey};
 pub use report::{Details, Report, UnihashEntry};
-pub use row::{OuthashRow, UnifiedRow};
+pub use row::{OuthashRow, StoredUnihash, UnifiedRow};
 pub use storage::{MAX_BATCH, Storage};
 pub use timestamp::Timestamp;
 pub use unihash::{InvalidUnihash, Unihash};

@@ -1,6 +1,6 @@
 //! What is read back in full.
 
-use crate::{Details, Timestamp, Unihash};
+use crate::{Details, Timestamp, Unihash, UnihashEntry};
 
 /// A report as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,4 +28,13 @@ pub struct UnifiedRow {
     pub unihash: Unihash,
     /// The mark of the garbage collection that keeps the unihash; empty where there was none.
     pub gc_mark: String,
+}
+
+/// A task's unihash as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredUnihash {
+    /// The number that the database gave to the row: the newer the row, the higher.
+    pub id: i64,
+    /// The task and its unihash.
+    pub entry: UnihashEntry,
 }

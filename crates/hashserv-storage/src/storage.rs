@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, StorageError, Sweep,
-    TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
+    Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, StorageError, StoredUnihash,
+    Sweep, TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
 };
 
 /// How many items callers should pass to one call at most; a longer slice is split by the caller.
@@ -40,6 +40,14 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Whether any task has these unihashes.
     async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError>;
+
+    /// The unihashes that were recorded last, newest first: at most `limit` of those that are older than the
+    /// one with the id `before`, or of all. Empty where there are no further ones.
+    async fn newest_unihashes(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<StoredUnihash>, StorageError>;
 
     /// The oldest report of a task that has a unihash.
     async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError>;

@@ -1,8 +1,8 @@
 //! Reads of single rows, of accounts, and of totals.
 
 use hashserv_storage::{
-    Details, GcStatus, OuthashKey, OuthashRow, StorageError, TableUsage, TaskKey, Timestamp, UnifiedRow,
-    Unihash, UserRecord,
+    Details, GcStatus, OuthashKey, OuthashRow, StorageError, StoredUnihash, TableUsage, TaskKey, Timestamp,
+    UnifiedRow, Unihash, UnihashEntry, UserRecord,
 };
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{FromRow, Row as _};
@@ -43,6 +43,11 @@ const OUTHASH_ROW: &str = concat!(
     " FROM outhashes_v2 AS o WHERE o.method = ?1 AND o.outhash = ?2 ORDER BY o.created, o.id LIMIT 1"
 );
 
+/// One row with one text, since every row of its own is handed from SQLite's thread to ours.
+const NEWEST_UNIHASHES: &str = "\
+    SELECT json_group_array(json_array(id, method, taskhash, unihash)) \
+    FROM (SELECT id, method, taskhash, unihash FROM unihashes_v3 WHERE id < ?1 ORDER BY id DESC LIMIT ?2)";
+
 const GC_STATUS: &str = "\
     WITH current AS (SELECT (SELECT value FROM config WHERE name = 'gc-mark') AS mark) \
     SELECT (SELECT mark FROM current) AS mark, \
@@ -75,6 +80,24 @@ impl Reads {
     /// The connection that scans.
     pub(crate) fn scans(&self) -> &SqlitePool {
         &self.scans
+    }
+
+    pub(crate) async fn newest_unihashes(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<StoredUnihash>, StorageError> {
+        let query = sqlx::query_scalar(NEWEST_UNIHASHES)
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let text: String = query.fetch_one(&self.rows).await.map_err(storage_error)?;
+        let rows: Vec<(i64, String, String, String)> =
+            serde_json::from_str(&text).map_err(StorageError::backend)?;
+        let stored = |(id, method, taskhash, unihash): (i64, String, String, String)| {
+            let unihash = Unihash::from_stored(&unihash);
+            StoredUnihash { id, entry: UnihashEntry { method, taskhash, unihash } }
+        };
+        Ok(rows.into_iter().map(stored).collect())
     }
 
     pub(crate) async fn close(&self) {

@@ -107,3 +107,19 @@ pub async fn concurrent_lookups_get_their_own_answers(database: &dyn TestDatabas
     }
     Ok(())
 }
+
+pub async fn the_newest_unihashes_are_told_in_pages(database: &dyn TestDatabase) -> TestResult {
+    let storage = database.open().await;
+    assert_eq!(storage.newest_unihashes(None, 10).await?, []);
+    for number in 1..=5 {
+        storage.record_unihashes(vec![entry(&format!("t{number}"), unihash(number))]).await?;
+    }
+    let newest = storage.newest_unihashes(None, 2).await?;
+    let older = storage.newest_unihashes(newest.last().map(|stored| stored.id), 10).await?;
+    let entries: Vec<UnihashEntry> = newest.iter().chain(&older).map(|stored| stored.entry.clone()).collect();
+    let expected: Vec<_> =
+        (1..=5).rev().map(|number| entry(&format!("t{number}"), unihash(number))).collect();
+    assert_eq!((newest.len(), entries), (2, expected));
+    assert_eq!(storage.newest_unihashes(older.last().map(|stored| stored.id), 10).await?, []);
+    Ok(())
+}
