@@ -6,10 +6,14 @@
 //!
 //! The tables are those of BitBake's server, so that either opens what the other wrote.
 
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "postgres")]
+mod closing;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod gather;
 mod name;
 mod options;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -18,7 +22,9 @@ use std::sync::Arc;
 use hashserv_storage::{Storage, StorageError};
 
 pub use name::{DatabaseName, InvalidDatabaseName};
-pub use options::{Options, Synchronous};
+pub use options::{Credentials, Options, Password, Synchronous};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStorage;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStorage;
 
@@ -35,6 +41,9 @@ pub async fn open(name: &DatabaseName, options: &Options) -> Result<Arc<dyn Stor
     match name.place() {
         #[cfg(feature = "sqlite")]
         name::Place::Sqlite(path) => Ok(Arc::new(SqliteStorage::open(path, options).await?)),
+        #[cfg(feature = "postgres")]
+        name::Place::Postgres(url) => Ok(Arc::new(PostgresStorage::open(url, options).await?)),
+        #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
         _ => {
             let source = "this build has no support for such databases".into();
             Err(StorageError::Open { what: name.to_string(), source })

@@ -107,7 +107,7 @@ impl fmt::Debug for DatabaseName {
 }
 
 /// The URL without what is, or might be, a password: one that holds `/`, `?` or `@` unescaped is hidden too.
-fn masked(url: &str) -> String {
+pub(crate) fn masked(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let query = url[start..].find('?').map_or(url.len(), |at| start + at);
     let user_ends = url[start..query].rfind('@').or_else(|| url[start..].rfind('@')).map(|at| start + at);

@@ -1,0 +1,280 @@
+//! A database server that many hash equivalence servers may share.
+//!
+//! One connection writes, in a task that makes one transaction of what gathers while it is busy ([`writer`]).
+//! Some connections look up hashes, each in a task that makes one statement of what gathers ([`lookups`]).
+//! A few more read rows and totals ([`reads`]), and one hears of what others remove ([`removals`]).
+//! Connections are made when they are needed, and made anew when they break ([`link`]); no client holds one.
+
+mod accounts;
+mod bulk;
+mod error;
+mod link;
+mod lookups;
+mod mark;
+mod patience;
+mod reads;
+mod record;
+mod removals;
+mod rows;
+mod schema;
+mod server;
+mod texts;
+mod transaction;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hashserv_storage::{
+    Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, Storage, StorageError,
+    StoredUnihash, Sweep, TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
+};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+
+use self::bulk::Bulk;
+use self::link::{Link, Links};
+use self::lookups::Lookups;
+use self::reads::Reads;
+use self::record::Records;
+use self::server::{Server, Session};
+use self::writer::Writer;
+use crate::closing::Closing;
+use crate::name::{DatabaseName, Place};
+use crate::options::Options;
+
+/// How many connections may be held.
+const POOL_SIZES: std::ops::RangeInclusive<usize> = 5..=100;
+/// How many of them are for one purpose each: writing, reading whole tables, hearing of removals.
+const SINGLE_CONNECTIONS: usize = 3;
+
+const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::boolean";
+
+/// Storage in a PostgreSQL database.
+///
+/// # Bounds
+///
+/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. While the
+/// database is away, calls are tried again for 10 seconds and then fail with [`StorageError::Timeout`]. So
+/// does a write that waits 20 seconds for other servers.
+///
+/// # Long work
+///
+/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused) and [`sweep`](Storage::sweep) are
+/// done in chunks of 2,000 rows, each a transaction, with other writes in between. They go on when their
+/// caller has gone. [`close`](Storage::close) stops them after the chunk at hand: what they removed stays
+/// removed, and a sweep that was stopped can be repeated, as its mark is still current.
+///
+/// # Other servers
+///
+/// Removals by other servers of this kind are told by [`foreign_removals`](Storage::foreign_removals) at
+/// once. Those by others are not announced; they are noticed in the statistics of the table, mostly within
+/// 2 seconds. Where announcements cannot be had (hot standbys, transaction poolers), a removal is told every
+/// 150 ms.
+///
+/// Dropping the storage without [`close`](Storage::close) loses nothing that was acknowledged.
+pub struct PostgresStorage {
+    server: Arc<Server>,
+    lookups: Lookups,
+    reads: Arc<Reads>,
+    /// Absent where the database was opened only to be read.
+    bulk: Option<Bulk>,
+    removals: watch::Receiver<u64>,
+    closing: watch::Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl PostgresStorage {
+    /// Opens a database by its URL; tables that do not exist are created, old ones upgraded, unless it is
+    /// opened read-only or cannot be written.
+    ///
+    /// What the URL does not tell is taken from `PG*` in the environment. Its parameters are those of
+    /// PostgreSQL's own clients as far as sqlx has them, `sslmode` and `sslrootcert` among them. Behind a
+    /// transaction pooler `statement-cache-capacity=0` is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Open`] where that fails, after the time that the options give an unreachable server.
+    ///
+    /// # Cancellation
+    ///
+    /// May be dropped at any time: what was created or upgraded by then is complete in itself.
+    pub async fn open(url: &str, options: &Options) -> Result<Self, StorageError> {
+        let name: DatabaseName = url.parse().map_err(|source: crate::name::InvalidDatabaseName| {
+            StorageError::Open { what: "of that name".to_owned(), source: source.into() }
+        })?;
+        let Place::Postgres(url) = name.place() else {
+            let source = "it is not one of PostgreSQL".into();
+            return Err(StorageError::Open { what: name.to_string(), source });
+        };
+        let server = Arc::new(Server::new(url, options)?);
+        let mut connection = server.connect_at_start(options.connect_timeout).await?;
+        let prepared = prepare(&mut connection, options.read_only).await;
+        let missing = prepared.map_err(|error| server.open_error(error))?;
+        if !missing.is_empty() {
+            let source =
+                format!("it has no table {}: a server must open it for writing first", missing.join(", "));
+            return Err(StorageError::Open { what: server.name().to_owned(), source: source.into() });
+        }
+        let _ = connection.close().await;
+        Ok(Self::start(server, options))
+    }
+
+    fn start(server: Arc<Server>, options: &Options) -> Self {
+        let shared = options.pool_size.clamp(*POOL_SIZES.start(), *POOL_SIZES.end()) - SINGLE_CONNECTIONS;
+        let closing = watch::Sender::new(false);
+        let links = (0..shared.div_ceil(2)).map(|_| Link::new(&server, Session::Keys)).collect();
+        let (lookups, mut tasks) = Lookups::start(links, &Closing::of(&closing));
+        let reads = Arc::new(Reads::new(&server, shared / 2));
+        let origin = removals::random_origin();
+        let told = watch::Sender::new(0);
+        let removals = told.subscribe();
+        let following = removals::follow(Arc::clone(&server), origin.clone(), told, Closing::of(&closing));
+        tasks.push(tokio::spawn(following));
+        let bulk = (!options.read_only).then(|| {
+            let (writer, task) = Writer::start(Link::new(&server, Session::Keys), Closing::of(&closing));
+            tasks.push(task);
+            Bulk { reads: Arc::clone(&reads), writer, origin }
+        });
+        PostgresStorage { server, lookups, reads, bulk, removals, closing, tasks: Mutex::new(tasks) }
+    }
+
+    fn bulk(&self) -> Result<&Bulk, StorageError> {
+        self.bulk.as_ref().ok_or(StorageError::ReadOnly)
+    }
+
+    /// The connections through which accounts are changed.
+    fn accounts(&self) -> Result<&Links, StorageError> {
+        self.bulk().map(|_| self.reads.rows())
+    }
+
+    async fn record(
+        &self,
+        records: Result<Records, serde_json::Error>,
+    ) -> Result<Vec<Unihash>, StorageError> {
+        self.bulk()?.writer.record(records.map_err(StorageError::backend)?).await
+    }
+}
+
+/// Creates and upgrades tables where that may be done; tells which are missing then.
+async fn prepare(connection: &mut PgConnection, read_only: bool) -> Result<Vec<String>, sqlx::Error> {
+    let writable = !read_only && !sqlx::query_scalar(IS_READ_ONLY).fetch_one(&mut *connection).await?;
+    if writable {
+        schema::create_or_upgrade(connection).await?;
+    }
+    schema::missing_tables(connection).await
+}
+
+impl fmt::Debug for PostgresStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStorage").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Storage for PostgresStorage {
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, StorageError> {
+        self.lookups.unihashes(keys).await
+    }
+
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError> {
+        self.lookups.unihashes_exist(unihashes).await
+    }
+
+    async fn newest_unihashes(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<StoredUnihash>, StorageError> {
+        self.reads.newest_unihashes(before, limit).await
+    }
+
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
+        self.reads.task_row(key).await
+    }
+
+    async fn unified_outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
+        self.reads.unified_outhash_row(key).await
+    }
+
+    async fn outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, StorageError> {
+        self.reads.outhash_row(key).await
+    }
+
+    async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, StorageError> {
+        self.record(Records::of_reports(&reports)).await
+    }
+
+    async fn record_unihashes(&self, entries: Vec<UnihashEntry>) -> Result<Vec<Unihash>, StorageError> {
+        self.record(Records::of_entries(&entries)).await
+    }
+
+    async fn remove(&self, conditions: &Conditions) -> Result<u64, StorageError> {
+        self.bulk()?.remove(conditions).await
+    }
+
+    async fn clean_unused(&self, before: Option<Timestamp>) -> Result<u64, StorageError> {
+        self.bulk()?.clean_unused(before).await
+    }
+
+    async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
+        self.bulk()?.writer.mark(requests).await
+    }
+
+    async fn gc_status(&self) -> Result<GcStatus, StorageError> {
+        self.reads.gc_status().await
+    }
+
+    async fn sweep(&self, mark: &str) -> Result<Sweep, StorageError> {
+        self.bulk()?.sweep(mark).await
+    }
+
+    async fn usage(&self) -> Result<Vec<TableUsage>, StorageError> {
+        self.reads.usage().await
+    }
+
+    async fn user(&self, name: &str) -> Result<Option<UserRecord>, StorageError> {
+        self.reads.user(name).await
+    }
+
+    async fn users(&self) -> Result<Vec<UserRecord>, StorageError> {
+        self.reads.users().await
+    }
+
+    async fn create_user(&self, user: NewUser) -> Result<bool, StorageError> {
+        accounts::create(self.accounts()?, &user).await
+    }
+
+    async fn put_user(&self, user: NewUser) -> Result<(), StorageError> {
+        accounts::put(self.accounts()?, &user).await
+    }
+
+    async fn set_permissions(&self, name: &str, permissions: &str) -> Result<bool, StorageError> {
+        accounts::set_permissions(self.accounts()?, name, permissions).await
+    }
+
+    async fn set_token(&self, name: &str, token_hash: &str) -> Result<bool, StorageError> {
+        accounts::set_token(self.accounts()?, name, token_hash).await
+    }
+
+    async fn delete_user(&self, name: &str) -> Result<bool, StorageError> {
+        accounts::delete(self.accounts()?, name).await
+    }
+
+    fn foreign_removals(&self) -> watch::Receiver<u64> {
+        self.removals.clone()
+    }
+
+    async fn close(&self) {
+        self.closing.send_replace(true);
+        let mut tasks = self.tasks.lock().await;
+        while let Some(task) = tasks.last_mut() {
+            let _ = task.await;
+            tasks.pop();
+        }
+        self.reads.close().await;
+    }
+}

@@ -1,0 +1,72 @@
+//! Changes of accounts: single statements, each a transaction.
+
+use std::time::Duration;
+
+use hashserv_storage::{NewUser, StorageError};
+use tokio::time::timeout;
+
+use super::error::Failure;
+use super::link::Links;
+use super::patience::Patience;
+
+/// How long a change may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+const CREATE: &str = "\
+    INSERT INTO users (username, token, permissions) VALUES ($1, $2, $3) ON CONFLICT (username) DO NOTHING";
+
+const PUT: &str = "\
+    INSERT INTO users (username, token, permissions) VALUES ($1, $2, $3) \
+    ON CONFLICT (username) DO UPDATE SET token = excluded.token, permissions = excluded.permissions";
+
+const SET_PERMISSIONS: &str = "UPDATE users SET permissions = $2 WHERE username = $1";
+
+const SET_TOKEN: &str = "UPDATE users SET token = $2 WHERE username = $1";
+
+const DELETE: &str = "DELETE FROM users WHERE username = $1";
+
+pub(crate) async fn create(links: &Links, user: &NewUser) -> Result<bool, StorageError> {
+    change(links, CREATE, &[&user.name, &user.token_hash, &user.permissions]).await
+}
+
+pub(crate) async fn put(links: &Links, user: &NewUser) -> Result<(), StorageError> {
+    change(links, PUT, &[&user.name, &user.token_hash, &user.permissions]).await.map(|_| ())
+}
+
+pub(crate) async fn set_permissions(
+    links: &Links,
+    name: &str,
+    permissions: &str,
+) -> Result<bool, StorageError> {
+    change(links, SET_PERMISSIONS, &[name, permissions]).await
+}
+
+pub(crate) async fn set_token(links: &Links, name: &str, token_hash: &str) -> Result<bool, StorageError> {
+    change(links, SET_TOKEN, &[name, token_hash]).await
+}
+
+pub(crate) async fn delete(links: &Links, name: &str) -> Result<bool, StorageError> {
+    change(links, DELETE, &[name]).await
+}
+
+/// Whether the statement changed an account. It is never run twice, as the answer would not be true.
+async fn change(links: &Links, sql: &'static str, values: &[&str]) -> Result<bool, StorageError> {
+    let mut patience = Patience::begin();
+    loop {
+        match change_once(links, sql, values).await {
+            Ok(changed) => return Ok(changed),
+            Err(failure) if patience.endures_once(&failure).await => {}
+            Err(failure) => return Err(failure.storage_error()),
+        }
+    }
+}
+
+async fn change_once(links: &Links, sql: &'static str, values: &[&str]) -> Result<bool, Failure> {
+    let mut lease = links.take().await?;
+    let connection = lease.link().ready().await?;
+    let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
+    let result = timeout(LIMIT, query.execute(connection)).await;
+    let result = lease.link().after(result, LIMIT);
+    lease.give_back();
+    Ok(result?.rows_affected() > 0)
+}

@@ -1,0 +1,46 @@
+//! Trying again while the database is away.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::error::Failure;
+
+/// For how long what failed is tried again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a caller is still made to wait for a database that restarts, fails over, or has no connection
+/// left.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(crate) fn begin() -> Self {
+        Patience { until: Instant::now() + PATIENCE, pause: FIRST_PAUSE }
+    }
+
+    /// Waits a little and gives true, if there is sense in trying again what may be done twice.
+    pub(crate) async fn endures(&mut self, failure: &Failure) -> bool {
+        failure.is_passing() && self.pause().await
+    }
+
+    /// As [`endures`](Self::endures), for what must not be done twice.
+    pub(crate) async fn endures_once(&mut self, failure: &Failure) -> bool {
+        failure.is_rolled_back() && self.pause().await
+    }
+
+    async fn pause(&mut self) -> bool {
+        let now = Instant::now();
+        if now >= self.until {
+            return false;
+        }
+        sleep(self.pause.min(self.until - now)).await;
+        self.pause = LONGEST_PAUSE.min(self.pause * 2);
+        true
+    }
+}

@@ -1,0 +1,124 @@
+//! Noticing what other servers on the database removed.
+//!
+//! Ours tell it with `NOTIFY` in the transaction that removes, on a channel named after the table. While that
+//! cannot be heard (the connection is lost, a hot standby, a transaction pooler), a removal is assumed all
+//! the time. Nothing else notifies, BitBake's own server for one; its removals show in the statistics of the
+//! table, which it writes a second or so later.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::server::Server;
+use crate::closing::Closing;
+
+/// How often a removal is assumed while none could be heard of.
+const DEAF_INTERVAL: Duration = Duration::from_millis(150);
+/// How often the statistics are looked at, which tries the connection too, and how long that may take.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The table's number makes the channel that of the schema, of which a database may have several.
+const CHANNEL: &str = "SELECT 'hashserv_' || 'unihashes_v3'::regclass::oid";
+
+/// A number that changes with every removal by others.
+type Removals = watch::Sender<u64>;
+
+/// How many rows of the table anybody has removed; another number after a crash, or after a reset.
+const REMOVED_ROWS: &str = "SELECT pg_stat_get_tuples_deleted('unihashes_v3'::regclass)";
+
+/// What a storage calls itself in notifications, so that it knows its own.
+pub(crate) fn random_origin() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Follows what others remove until `closing` turns true.
+pub(crate) async fn follow(server: Arc<Server>, origin: String, removals: Removals, mut closing: Closing) {
+    let following = async {
+        loop {
+            let listener = meanwhile_assuming(&removals, listen(&server)).await;
+            assume_removal(&removals);
+            let lost = hear(listener, &origin, &removals).await;
+            assume_removal(&removals);
+            tracing::info!(reason = %lost, "removals by other servers cannot be heard of, connecting anew");
+        }
+    };
+    tokio::select! {
+        () = following => {}
+        () = closing.begun() => {}
+    }
+}
+
+/// Assumes removals all the time until `work` is done.
+async fn meanwhile_assuming<T>(removals: &Removals, work: impl Future<Output = T>) -> T {
+    let mut ticks = interval(DEAF_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            output = &mut work => return output,
+            _ = ticks.tick() => assume_removal(removals),
+        }
+    }
+}
+
+/// Begins to listen, as soon as that is possible. Behind a transaction pooler it never is, though it seems so.
+async fn listen(server: &Server) -> PgListener {
+    if server.is_pooled() {
+        std::future::pending::<()>().await;
+    }
+    loop {
+        match listen_once(server).await {
+            Ok(listener) => return listener,
+            Err(error) => tracing::debug!(%error, "cannot listen for removals"),
+        }
+        sleep(RECONNECT_PAUSE).await;
+    }
+}
+
+async fn listen_once(server: &Server) -> Result<PgListener, sqlx::Error> {
+    let mut listener = server.listener().await?;
+    let channel: String = sqlx::query_scalar(CHANNEL).fetch_one(&mut listener).await?;
+    listener.listen(&channel).await?;
+    Ok(listener)
+}
+
+/// Hears of removals until that fails; tells why it did.
+async fn hear(mut listener: PgListener, origin: &str, removals: &Removals) -> String {
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = None;
+    loop {
+        tokio::select! {
+            heard = listener.try_recv() => match heard {
+                Ok(Some(notification)) if notification.payload() == origin => {}
+                Ok(Some(_)) => assume_removal(removals),
+                Ok(None) => return "the connection was lost".to_owned(),
+                Err(error) => return error.to_string(),
+            },
+            _ = heartbeat.tick() => match timeout(HEARTBEAT_LIMIT, removed_rows(&mut listener)).await {
+                Ok(Ok(removed)) => {
+                    if known.replace(removed).is_some_and(|known| known != removed) {
+                        assume_removal(removals);
+                    }
+                }
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return "no answer".to_owned(),
+            },
+        }
+    }
+}
+
+async fn removed_rows(listener: &mut PgListener) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(REMOVED_ROWS).fetch_one(listener).await
+}
+
+fn assume_removal(removals: &Removals) {
+    removals.send_modify(|number| *number = number.wrapping_add(1));
+}

@@ -1,0 +1,193 @@
+//! The database server, and how to connect to it.
+
+use std::fmt;
+use std::time::Duration;
+
+use hashserv_storage::StorageError;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::error::{Failure, is_of_connection};
+use crate::name::masked;
+use crate::options::Options;
+
+/// How long making a connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps the planner from reading whole tables for keys that it has indexes for.
+///
+/// Prepared statements keep their plans. One that was made while a table was small would go on reading all
+/// of it when it has grown by a million rows. JIT compilation takes longer than any of our look-ups.
+const FOR_KEYS: &str = "SET enable_seqscan = off; SET jit = off";
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// For finding rows by their keys.
+    Keys,
+    /// For reading whole tables.
+    Scans,
+}
+
+/// A PostgreSQL server and how to get to a database there.
+pub(crate) struct Server {
+    options: PgConnectOptions,
+    /// The URL without secrets.
+    name: String,
+    pooled: bool,
+}
+
+impl Server {
+    /// Reads a URL of the scheme `postgresql`; what it does not tell is taken from `PG*` in the environment.
+    pub(crate) fn new(url: &str, options: &Options) -> Result<Self, StorageError> {
+        let name = masked(url);
+        let connect: PgConnectOptions = with_sslmode(url).parse().map_err(|source: sqlx::Error| {
+            StorageError::Open { what: name.clone(), source: source.into() }
+        })?;
+        // A transaction pooler gives each transaction another session, where prepared statements are unknown.
+        let pooled = (connect.to_url_lossy().query_pairs())
+            .any(|(key, value)| key == "statement-cache-capacity" && value == "0");
+        let mut connect = connect.disable_statement_logging();
+        if connect.get_application_name().is_none() {
+            connect = connect.application_name("hashserv");
+        }
+        if let Some(username) = &options.credentials.username {
+            connect = connect.username(username);
+        }
+        if let Some(password) = &options.credentials.password {
+            connect = connect.password(password.reveal());
+        }
+        Ok(Server { options: connect, name, pooled })
+    }
+
+    /// The URL without secrets.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a transaction pooler stands in front of the database.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    pub(crate) async fn connect(&self, session: Session) -> Result<PgConnection, Failure> {
+        let connecting = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            // Behind a pooler the setting would be somebody else's, and no plan is kept.
+            if session == Session::Keys && !self.pooled {
+                connection.execute(FOR_KEYS).await?;
+            }
+            Ok(connection)
+        };
+        let limited = timeout(CONNECT_LIMIT, connecting).await;
+        limited.map_err(|_| Failure::before_work(timed_out()))?.map_err(Failure::before_work)
+    }
+
+    /// Connects; where the database cannot be reached, or is starting, tries again for `patience`.
+    pub(crate) async fn connect_at_start(&self, patience: Duration) -> Result<PgConnection, StorageError> {
+        let until = Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let limit = CONNECT_LIMIT.min(until.saturating_duration_since(Instant::now())).max(FIRST_PAUSE);
+            let error = match timeout(limit, PgConnection::connect_with(&self.options)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => error,
+                Err(_) => timed_out(),
+            };
+            if !is_of_connection(&error) || Instant::now() + pause > until {
+                return Err(self.open_error(error));
+            }
+            tracing::warn!(database = %self.name, %error, "cannot connect to the database, trying again in {pause:?}");
+            sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Connects to be told of notifications; the connection is closed with the listener.
+    pub(crate) async fn listener(&self) -> Result<PgListener, sqlx::Error> {
+        let options = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);
+        let pool = options.connect_lazy_with(self.options.clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.eager_reconnect(false);
+        Ok(listener)
+    }
+
+    pub(crate) fn open_error(&self, source: sqlx::Error) -> StorageError {
+        StorageError::Open { what: self.name.clone(), source: source.into() }
+    }
+}
+
+// By hand, as the options hold the password.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Server").field(&self.name).finish()
+    }
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
+}
+
+/// The URL with the parameter `ssl` of asyncpg by its usual name: ignored, it would leave the way unprotected.
+fn with_sslmode(url: &str) -> String {
+    match url.split_once('?') {
+        Some((head, query)) => {
+            let parameters = query.split('&').map(|parameter| match parameter.strip_prefix("ssl=") {
+                Some(mode) => format!("sslmode={mode}"),
+                None => parameter.to_owned(),
+            });
+            format!("{head}?{}", parameters.collect::<Vec<_>>().join("&"))
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Credentials, Password};
+
+    fn server(url: &str, credentials: Credentials) -> Server {
+        Server::new(url, &Options { credentials, ..Options::default() }).unwrap()
+    }
+
+    #[test]
+    fn credentials_of_the_options_win_over_those_of_the_url() {
+        let credentials = Credentials {
+            username: Some("other".to_owned()),
+            password: Some(Password::from("n3w".to_owned())),
+        };
+        let server = server("postgresql://user:old@h/db", credentials);
+        let url = server.options.to_url_lossy();
+        assert_eq!((url.username(), url.password()), ("other", Some("n3w")));
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let credentials = Credentials { username: None, password: Some(Password::from("n3w".to_owned())) };
+        let shown = format!("{:?}", server("postgresql://user:old@h/db?password=old", credentials.clone()));
+        assert!(!shown.contains("old") && !shown.contains("n3w"), "{shown}");
+        assert!(!format!("{credentials:?}").contains("n3w"));
+        let error = Server::new("postgresql://user:old@h:port/db", &Options::default()).unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("old"));
+    }
+
+    #[test]
+    fn a_pooler_is_told_by_the_statement_cache() {
+        let url = "postgresql://h/db?statement-cache-capacity=";
+        assert!(server(&format!("{url}0"), Credentials::default()).is_pooled());
+        assert!(!server(&format!("{url}10"), Credentials::default()).is_pooled());
+    }
+
+    #[test]
+    fn the_encryption_that_asyncpg_is_told_is_kept() {
+        assert_eq!(
+            with_sslmode("postgresql://h/db?a=b&ssl=require"),
+            "postgresql://h/db?a=b&sslmode=require"
+        );
+        assert_eq!(with_sslmode("postgresql://h/db"), "postgresql://h/db");
+    }
+}

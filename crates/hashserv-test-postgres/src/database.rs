@@ -1,0 +1,120 @@
+//! Databases for single tests.
+
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::cluster::{Cluster, Setup, run};
+use crate::programs::psql;
+
+/// A database, dropped with this value.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    url: String,
+    server: String,
+}
+
+/// A new, empty database on the server that the tests of this process share; `None` where tests on PostgreSQL
+/// are to be left out.
+///
+/// # Panics
+///
+/// Where PostgreSQL is not installed (the message says what to do), or does not start.
+#[must_use]
+pub fn database() -> Option<Database> {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    if crate::is_skipped() {
+        return None;
+    }
+    if let Ok(server) = std::env::var("HASHSERV_TEST_POSTGRES_URL") {
+        return Some(Database::create(&server));
+    }
+    // Each storage of a test holds some connections.
+    let settings = vec!["max_connections = 500".to_owned(), "shared_buffers = 64MB".to_owned()];
+    let cluster = CLUSTER.get_or_init(|| Cluster::start(&Setup { settings, ..Setup::default() }));
+    Some(cluster.create_database())
+}
+
+impl Database {
+    /// Makes a database on a server, of which some database is named.
+    pub(crate) fn create(server: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hashserv_test_{}_{number}", std::process::id());
+        let database = Database { url: with_database(server, &name), name, server: server.to_owned() };
+        let drop = format!("DROP DATABASE IF EXISTS {}", database.name);
+        let create = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", database.name);
+        psql_run(server, &[&drop, &create]);
+        database
+    }
+
+    /// The URL for `--database`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The name of the database on its server.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs SQL as a client of PostgreSQL would; gives the rows as lines, their columns separated by `|`.
+    ///
+    /// # Panics
+    ///
+    /// Where it fails.
+    pub fn run(&self, sql: &str) -> String {
+        psql_run(&self.url, &[sql])
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        // The server may be stopped, and everything with it.
+        let _ = psql_command(&self.server, &[&drop]).output();
+    }
+}
+
+fn psql_run(url: &str, statements: &[&str]) -> String {
+    run(&mut psql_command(url, statements))
+}
+
+fn psql_command(url: &str, statements: &[&str]) -> Command {
+    let mut command = Command::new(psql());
+    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]);
+    for statement in statements {
+        command.args(["-c", statement]);
+    }
+    command.env("PGOPTIONS", "-c client_min_messages=warning");
+    command
+}
+
+/// The URL with another database.
+fn with_database(url: &str, name: &str) -> String {
+    let (head, query) = url.split_once('?').map_or((url, None), |(head, query)| (head, Some(query)));
+    let authority_starts = head.find("://").map_or(0, |at| at + 3);
+    let authority_ends = head[authority_starts..].find('/').map_or(head.len(), |at| authority_starts + at);
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{}/{name}{query}", &head[..authority_ends])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_database_keeps_the_rest_of_the_url() {
+        for (url, expected) in [
+            ("postgresql://u@h:1/a", "postgresql://u@h:1/b"),
+            ("postgresql://u@h", "postgresql://u@h/b"),
+            ("postgresql://u@h/a?sslmode=require", "postgresql://u@h/b?sslmode=require"),
+            ("postgresql:///a?host=/run", "postgresql:///b?host=/run"),
+        ] {
+            assert_eq!(with_database(url, "b"), expected);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! PostgreSQL for tests.
+//!
+//! [`database`] gives a test a database of its own, in a private cluster that is started from the installed
+//! programs when the first test asks, and goes with the process, however that ends. A test that kills or
+//! restarts PostgreSQL takes a [`Cluster`] of its own.
+//!
+//! | environment | effect |
+//! | --- | --- |
+//! | `HASHSERV_TEST_POSTGRES_URL` | databases are made on that server, whose user must be allowed to |
+//! | `HASHSERV_TEST_SKIP_POSTGRES=1` | tests on PostgreSQL are left out; without it they fail where it is not installed |
+
+mod account;
+mod cluster;
+mod database;
+mod programs;
+
+pub use cluster::{Cluster, Durability, Setup};
+pub use database::{Database, database};
+
+/// Whether tests on PostgreSQL are to be left out.
+#[must_use]
+pub fn is_skipped() -> bool {
+    std::env::var("HASHSERV_TEST_SKIP_POSTGRES").is_ok_and(|value| value == "1")
+}
