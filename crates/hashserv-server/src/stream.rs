@@ -73,12 +73,13 @@ impl Session {
         }
         loop {
             let started = Instant::now();
+            let framing = self.connection.framing();
             let block = self.connection.lines().complete().map_err(Refused::from)?;
             if block.is_empty() {
                 self.send_and_receive().await?;
                 continue;
             }
-            let batch = Batch::read(block);
+            let batch = Batch::read(block, framing);
             // A user may have lost the permission since the switch.
             self.shared
                 .service
@@ -110,7 +111,7 @@ impl Session {
 
 impl<'a> Batch<'a> {
     /// Takes lines from a block of whole lines, as far as they can be answered together.
-    fn read(block: &'a [u8]) -> Self {
+    fn read(block: &'a [u8], framing: Framing) -> Self {
         let mut batch = Batch {
             lines: Vec::with_capacity(MAX_LINES.min(block.len() / 64 + 1)),
             bytes: 0,
@@ -121,7 +122,7 @@ impl<'a> Batch<'a> {
             let line = &block[from..end];
             from = end + 1;
             batch.bytes = from;
-            match check_line(line) {
+            match check_line(line, framing) {
                 Ok(line) if stream::is_end(line) => batch.stop = Stop::End,
                 Ok(line) => batch.lines.push(line),
                 Err(refused) => batch.stop = Stop::Refused(refused),
@@ -134,11 +135,15 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn check_line(line: &[u8]) -> Result<&str, Refused> {
+/// White space at the end of a line is dropped; a WebSocket message is taken as it is.
+fn check_line(line: &[u8], framing: Framing) -> Result<&str, Refused> {
     if line.len() > MAX_LINE {
         return Err(LineTooLong { max: MAX_LINE }.into());
     }
-    Ok(stream::text(line.trim_ascii_end())?)
+    Ok(stream::text(match framing {
+        Framing::Lines => line.trim_ascii_end(),
+        Framing::Messages => line,
+    })?)
 }
 
 /// Appends the replies to `lines`. Those before a line that cannot be understood are answered in any case.
@@ -210,15 +215,21 @@ mod tests {
         for (block, lines, bytes) in
             [(&b"a b\nc d\nEND\n{}\n"[..], 2, 12), (b"a b\n\nc d\n", 1, 5), (b"END \n", 0, 5)]
         {
-            let batch = Batch::read(block);
+            let batch = Batch::read(block, Framing::Lines);
             assert_eq!((batch.lines.len(), batch.bytes), (lines, bytes));
             assert!(matches!(batch.stop, Stop::End));
         }
     }
 
     #[test]
+    fn a_websocket_message_is_taken_with_its_blanks() {
+        let batch = Batch::read(b"END \nEND\n", Framing::Messages);
+        assert_eq!((batch.lines, batch.bytes), (vec!["END "], 9));
+    }
+
+    #[test]
     fn a_batch_ends_at_a_line_that_is_no_text() {
-        let batch = Batch::read(b"a b\n\xff\xfe\nc d\n");
+        let batch = Batch::read(b"a b\n\xff\xfe\nc d\n", Framing::Lines);
         assert_eq!((batch.lines.len(), batch.bytes), (1, 7));
         assert!(matches!(batch.stop, Stop::Refused(_)));
     }
@@ -226,7 +237,7 @@ mod tests {
     #[test]
     fn a_batch_has_a_bounded_number_of_lines() {
         let block = b"a b\n".repeat(MAX_LINES + 1);
-        let batch = Batch::read(&block);
+        let batch = Batch::read(&block, Framing::Lines);
         assert_eq!((batch.lines.len(), batch.bytes), (MAX_LINES, 4 * MAX_LINES));
         assert!(matches!(batch.stop, Stop::Later));
     }

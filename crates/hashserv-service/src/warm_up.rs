@@ -11,7 +11,7 @@ use crate::cache::LookupCache;
 /// Reads the newest unihashes into the memory for look-ups until it is full or has them all.
 ///
 /// Builds that start right after the server would otherwise ask the database for every hash. As much time as it
-/// reads it leaves to others.
+/// reads it leaves to others. Which unihashes exist is asked far less, and remembered when it is asked.
 pub(crate) async fn warm_up(storage: Arc<dyn Storage>, cache: Arc<LookupCache>) {
     let begin = Instant::now();
     let mut before = None;
@@ -31,7 +31,6 @@ pub(crate) async fn warm_up(storage: Arc<dyn Storage>, cache: Arc<LookupCache>) 
         count += page.len();
         cache
             .add_unihashes(epoch, page.iter().map(|stored| (stored.entry.task_key(), &stored.entry.unihash)));
-        cache.add_existing(epoch, page.iter().map(|stored| &stored.entry.unihash));
         sleep(started.elapsed()).await;
     }
     info!("{count} unihashes were read ahead in {:.1} s", begin.elapsed().as_secs_f64());

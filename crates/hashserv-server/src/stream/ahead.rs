@@ -107,6 +107,7 @@ impl Session {
 
     /// Takes the lines that have arrived, and what they weigh; `None` where there is none to be answered.
     async fn take_batch(&mut self, mode: Mode, intake: &mut Intake) -> Result<Option<(String, usize)>, End> {
+        let framing = self.connection.framing();
         let block = match self.connection.lines().complete() {
             Ok(block) => block,
             Err(error) => {
@@ -117,7 +118,7 @@ impl Session {
         if block.is_empty() {
             return Ok(None);
         }
-        let batch = Batch::read(block);
+        let batch = Batch::read(block, framing);
         let text = batch.lines.join("\n");
         let Batch { bytes, stop, .. } = batch;
         self.connection.lines().consume(bytes);
