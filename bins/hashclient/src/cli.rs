@@ -83,7 +83,7 @@ pub(crate) struct Global {
     #[arg(short, long)]
     pub(crate) no_netrc: bool,
 
-    /// Certificates (PEM) of authorities to trust for wss:// besides those of the system
+    /// Certificates (PEM) of authorities to trust for wss:// instead of those of the system
     #[arg(long, global = true, value_name = "FILE", env = "HASHSERVER_TLS_CA")]
     pub(crate) tls_ca: Option<OsString>,
 
