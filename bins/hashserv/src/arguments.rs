@@ -41,9 +41,26 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "ADDRESS")]
     pub(crate) bind: Vec<String>,
 
-    /// Database: path of an SQLite file, or sqlite://PATH
+    /// Database: path of an SQLite file, or sqlite://PATH, or postgresql://[USER[:PW]@]HOST[:PORT]/NAME, which
+    /// several servers may share
     #[arg(short, long, value_name = "DB", env = "HASHSERVER_DB", default_value = "./hashserver.db")]
     pub(crate) database: String,
+
+    /// User to log in as at PostgreSQL; wins over the URL
+    #[arg(long, value_name = "NAME", env = "HASHSERVER_DB_USERNAME")]
+    pub(crate) db_username: Option<String>,
+
+    /// Password of that user; better given by the environment, which other users cannot see
+    #[arg(long, value_name = "PW", env = "HASHSERVER_DB_PASSWORD", hide_env_values = true)]
+    pub(crate) db_password: Option<String>,
+
+    /// For how long to try to reach PostgreSQL when starting
+    #[arg(long, value_name = "SECONDS", env = "HASHSERVER_DB_CONNECT_TIMEOUT", default_value_t = 30.0)]
+    pub(crate) db_connect_timeout: f64,
+
+    /// How many connections to PostgreSQL to hold at most, 5 to 100
+    #[arg(long, value_name = "N", env = "HASHSERVER_DB_POOL_SIZE", default_value_t = 8)]
+    pub(crate) db_pool_size: usize,
 
     /// What to log: ERROR, WARNING, INFO (tells of clients that connect and of what is refused), DEBUG or
     /// TRACE

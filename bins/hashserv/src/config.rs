@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use hashserv_protocol::Address;
 use hashserv_server::Limits;
 use hashserv_service::{Admin, Permissions, ServiceOptions, Token};
-use hashserv_storage_sql::{DatabaseName, Options, Synchronous};
+use hashserv_storage_sql::{Credentials, DatabaseName, Options, Password, Synchronous};
 use tracing::Level;
 
 use crate::arguments::{Arguments, DEFAULT_BIND};
 use crate::error::StartError;
 use crate::memory::default_cache_entries;
-use crate::upstream::{UpstreamConfig, negative_ttl};
+use crate::upstream::{UpstreamConfig, negative_ttl, seconds};
 
 /// A message must be able to hold a report with some text of what was hashed.
 const MIN_MESSAGE: usize = 64 * 1024;
@@ -51,10 +51,7 @@ impl Config {
             addresses,
             reuseport: arguments.reuseport,
             certificate: certificate(&arguments, &database),
-            database_options: Options {
-                synchronous: synchronous(&arguments.synchronous)?,
-                ..Options::default()
-            },
+            database_options: database_options(&arguments)?,
             service: ServiceOptions {
                 anonymous: anonymous_permissions(&arguments.anon_perms)?,
                 read_only: arguments.read_only,
@@ -95,6 +92,21 @@ fn certificate(arguments: &Arguments, database: &DatabaseName) -> Certificate {
             .map_or_else(|| PathBuf::from("."), PathBuf::from)
     };
     Certificate::SelfSigned { directory: arguments.tls_dir.clone().unwrap_or_else(beside_database) }
+}
+
+/// An empty name or password in the environment counts as none.
+fn database_options(arguments: &Arguments) -> Result<Options, StartError> {
+    let present = |text: &String| !text.is_empty();
+    Ok(Options {
+        synchronous: synchronous(&arguments.synchronous)?,
+        credentials: Credentials {
+            username: arguments.db_username.clone().filter(present),
+            password: arguments.db_password.clone().filter(present).map(Password::from),
+        },
+        connect_timeout: seconds("--db-connect-timeout", arguments.db_connect_timeout)?,
+        pool_size: at_least("--db-pool-size", arguments.db_pool_size, 5)?,
+        ..Options::default()
+    })
 }
 
 fn synchronous(mode: &str) -> Result<Synchronous, StartError> {
@@ -196,6 +208,18 @@ mod tests {
         let config = resolve(&["--admin-user", "admin", "--admin-password", "secret"]).unwrap();
         assert!(!format!("{config:?}").contains("secret"));
         assert_eq!(config.admin.unwrap().name, "admin");
+    }
+
+    #[test]
+    fn the_password_of_the_database_is_not_shown() {
+        let arguments = ["--database", "postgresql://u:secret@h/db", "--db-username", "me"];
+        let config = resolve(&[&arguments[..], &["--db-password", "secret"]].concat()).unwrap();
+        assert!(!format!("{config:?}").contains("secret"));
+        let credentials = config.database_options.credentials;
+        assert_eq!(credentials.username.as_deref(), Some("me"));
+        assert_eq!(credentials.password, Some(Password::from("secret".to_owned())));
+        assert!(resolve(&["--db-pool-size", "4"]).unwrap_err().contains("at least 5"));
+        assert!(resolve(&["--db-connect-timeout=-1"]).is_err());
     }
 
     #[test]

@@ -58,6 +58,8 @@ async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError
     }
     match open(database, &Options { read_only: true, ..writable.clone() }).await {
         Ok(storage) => Ok(storage),
+        // Only a file may be made by whoever comes first.
+        Err(error) if database.sqlite_path().is_none() => Err(error),
         Err(error) => open(database, writable).await.map_err(|_| error),
     }
 }

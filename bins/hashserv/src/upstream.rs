@@ -72,7 +72,8 @@ pub(crate) fn negative_ttl(arguments: &Arguments) -> Result<Duration, StartError
     seconds("--upstream-negative-ttl", arguments.upstream_negative_ttl)
 }
 
-fn seconds(option: &'static str, value: f64) -> Result<Duration, StartError> {
+/// A number of seconds within bounds.
+pub(crate) fn seconds(option: &'static str, value: f64) -> Result<Duration, StartError> {
     if (0.0..=MAX_SECONDS).contains(&value) {
         Ok(Duration::from_secs_f64(value))
     } else {

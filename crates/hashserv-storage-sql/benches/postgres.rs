@@ -1,0 +1,198 @@
+//! What batching brings on PostgreSQL: `cargo bench -p hashserv-storage-sql --bench postgres`.
+//!
+//! Starts a cluster of its own, which makes commits durable, on the disk that holds `/tmp`. Ratios mean more than the
+//! figures.
+#![expect(clippy::print_stdout, reason = "the terminal is where a benchmark speaks")]
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, try_join_all};
+use hashserv_storage::{Details, Report, Storage, StorageError, TaskKey, Timestamp, Unihash};
+use hashserv_storage_sql::{Options, PostgresStorage};
+use hashserv_test_postgres::{Cluster, Durability, Setup};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection as _, Executor as _};
+
+const METHOD: &str = "oe.sstatesig.OEOuthashBasic";
+const ROWS: usize = 1_000_000;
+/// How long each case is measured.
+const TIME: Duration = Duration::from_secs(5);
+/// Keys of a stream that a session asks for at once.
+const BATCH: usize = 256;
+/// Tasks that report at once, each its own task, one after the other.
+const REPORTERS: usize = 64;
+
+const FILL: &str = "
+    INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
+        SELECT $1, encode(sha256(n::text::bytea), 'hex'), encode(sha256((n / 3)::text::bytea), 'hex'), ''
+        FROM generate_series(1, $2) AS n";
+
+fn main() {
+    if hashserv_test_postgres::is_skipped() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    let settings = vec!["shared_buffers = 512MB".to_owned(), "max_wal_size = 4GB".to_owned()];
+    let cluster = Cluster::start(&Setup { durability: Durability::Full, settings });
+    let url = cluster.url("postgres");
+    let storages = join_all((0..2).map(|_| open(&url))).await;
+    let mut plain = PgConnection::connect_with(&url.parse::<PgConnectOptions>().unwrap()).await.unwrap();
+    sqlx::query(FILL).bind(METHOD).bind(ROWS as i64).execute(&mut plain).await.unwrap();
+    plain.execute("ANALYZE; CHECKPOINT").await.unwrap();
+
+    let keys = Keys::new();
+    println!("look-ups among {ROWS} tasks, a second");
+    let one = rate(async || look_up_alone(&mut plain, &keys).await).await;
+    show("one a statement, one connection", one, one);
+    let batch = rate(async || look_up(&*storages[0], &keys).await).await;
+    show(&format!("batches of {BATCH}, one session"), batch, one);
+    let sessions = rate(async || {
+        let all = try_join_all((0..16).map(|_| look_up(&*storages[0], &keys))).await?;
+        Ok(all.iter().sum())
+    });
+    show(&format!("batches of {BATCH}, 16 sessions"), sessions.await, one);
+    let sessions =
+        rate(async || Ok(try_join_all((0..256).map(|n| look_up_one(&*storages[0], &keys, n))).await?.len()));
+    show("one at a time, 256 sessions", sessions.await, one);
+
+    println!("\nreports, each waits for its commit, a second");
+    let reporter = Reporter::default();
+    let alone = rate(async || Ok(storages[0].report(vec![reporter.report()]).await?.len())).await;
+    show("one a commit, one task", alone, alone);
+    let raw = rate(async || report_alone(&mut plain, &reporter).await).await;
+    show("one a commit, plain statements", raw, alone);
+    for count in 1..=storages.len() {
+        let grouped = rate(async || report_from_all(&storages[..count], &reporter).await).await;
+        show(&format!("from {REPORTERS} tasks, {count} server(s)"), grouped, alone);
+    }
+    for storage in storages {
+        storage.close().await;
+    }
+}
+
+async fn open(url: &str) -> Arc<PostgresStorage> {
+    Arc::new(PostgresStorage::open(url, &Options::default()).await.unwrap())
+}
+
+fn show(what: &str, rate: f64, base: f64) {
+    println!("  {what:<36} {rate:>10.0}   {:>6.1}x", rate / base);
+}
+
+/// How many a second; `work` tells how many it did.
+async fn rate(mut work: impl AsyncFnMut() -> Result<usize, StorageError>) -> f64 {
+    let begin = Instant::now();
+    let mut count = 0;
+    while begin.elapsed() < TIME {
+        count += work().await.unwrap();
+    }
+    count as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// Taskhashes in random order.
+struct Keys {
+    taskhashes: Vec<String>,
+    next: std::sync::atomic::AtomicUsize,
+}
+
+impl Keys {
+    fn new() -> Self {
+        use sha2::Digest as _;
+        let digest = |n: usize| sha2::Sha256::digest(n.to_string());
+        let hex = |n| digest(n).iter().map(|byte| format!("{byte:02x}")).collect();
+        // A multiplier without a common divisor visits all in an order of its own.
+        let taskhashes = (0..ROWS / 4).map(|n| hex(n * 7_654_321 % ROWS + 1)).collect();
+        Keys { taskhashes, next: Default::default() }
+    }
+
+    fn take(&self, count: usize) -> Vec<TaskKey<'_>> {
+        let start = self.next.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        let taskhash = |n: usize| self.taskhashes[(start + n) % self.taskhashes.len()].as_str();
+        (0..count).map(|n| TaskKey { method: METHOD, taskhash: taskhash(n) }).collect()
+    }
+}
+
+async fn look_up(storage: &dyn Storage, keys: &Keys) -> Result<usize, StorageError> {
+    let keys = keys.take(BATCH);
+    let found = storage.unihashes(&keys).await?;
+    assert!(found.iter().all(Option::is_some));
+    Ok(found.len())
+}
+
+async fn look_up_one(
+    storage: &dyn Storage,
+    keys: &Keys,
+    _session: usize,
+) -> Result<Option<Unihash>, StorageError> {
+    Ok(storage.unihashes(&keys.take(1)).await?.pop().flatten())
+}
+
+async fn look_up_alone(connection: &mut PgConnection, keys: &Keys) -> Result<usize, StorageError> {
+    const SQL: &str = "SELECT unihash FROM unihashes_v3 WHERE method = $1 AND taskhash = $2";
+    let keys = keys.take(1);
+    let query = sqlx::query_scalar::<_, String>(SQL).bind(keys[0].method).bind(keys[0].taskhash);
+    query.fetch_one(connection).await.map_err(StorageError::backend)?;
+    Ok(1)
+}
+
+/// Makes reports of new tasks, three of each output.
+#[derive(Default)]
+struct Reporter(std::sync::atomic::AtomicU64);
+
+impl Reporter {
+    fn report(&self) -> Report {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut digest = [7; 32];
+        digest[..8].copy_from_slice(&number.to_be_bytes());
+        Report {
+            method: METHOD.to_owned(),
+            taskhash: format!("{number:064x}"),
+            outhash: format!("{:064x}", number / 3),
+            unihash: Unihash::from(digest),
+            created: Timestamp::now(),
+            details: Details { pn: Some("recipe".to_owned()), ..Details::default() },
+        }
+    }
+}
+
+async fn report_from_all(
+    storages: &[Arc<PostgresStorage>],
+    reporter: &Reporter,
+) -> Result<usize, StorageError> {
+    let tasks = (0..REPORTERS).map(|task| {
+        let storage = &storages[task % storages.len()];
+        async move {
+            for _ in 0..20 {
+                storage.report(vec![reporter.report()]).await?;
+            }
+            Ok::<usize, StorageError>(20)
+        }
+    });
+    Ok(try_join_all(tasks).await?.iter().sum())
+}
+
+/// A report in statements of their own and one commit, without looking for equivalent ones: the least that a
+/// server could do that does not gather.
+async fn report_alone(connection: &mut PgConnection, reporter: &Reporter) -> Result<usize, StorageError> {
+    const OUTHASH: &str =
+        "INSERT INTO outhashes_v2 (method, taskhash, outhash, created) VALUES ($1, $2, $3, now())";
+    const UNIHASH: &str =
+        "INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark) VALUES ($1, $2, $3, '')";
+    let report = reporter.report();
+    let work = async {
+        let mut transaction = connection.begin().await?;
+        let outhash = sqlx::query(OUTHASH).bind(&report.method).bind(&report.taskhash).bind(&report.outhash);
+        outhash.execute(&mut *transaction).await?;
+        let unihash =
+            sqlx::query(UNIHASH).bind(&report.method).bind(&report.taskhash).bind(report.unihash.to_string());
+        unihash.execute(&mut *transaction).await?;
+        transaction.commit().await
+    };
+    work.await.map_err(StorageError::backend)?;
+    Ok(1)
+}

@@ -1,0 +1,76 @@
+//! Noticing what others remove.
+
+use std::time::Duration;
+
+use hashserv_storage::{Column, Storage as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::support::{database_or_skip, open, report_one};
+
+/// Far more than it takes: a slow machine must not fail the test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn expect_change(removals: &mut watch::Receiver<u64>) {
+    timeout(PATIENCE, removals.changed())
+        .await
+        .expect("the removal is noticed")
+        .expect("the storage is open");
+}
+
+/// Waits until removals are heard of, which is when they are no longer assumed all the time.
+async fn quiet(removals: &mut watch::Receiver<u64>) {
+    let quiet = async { while timeout(Duration::from_secs(3), removals.changed()).await.is_ok() {} };
+    timeout(PATIENCE, quiet).await.expect("removals are heard of");
+}
+
+#[tokio::test]
+async fn only_removals_by_others_are_told() {
+    let database = database_or_skip!();
+    let (one, other) = (open(database.url()).await, open(database.url()).await);
+    let (mut of_one, mut of_other) = (one.foreign_removals(), other.foreign_removals());
+    quiet(&mut of_one).await;
+    quiet(&mut of_other).await;
+    report_one(&*one, "t", 1).await.unwrap();
+    one.remove(&[(Column::Taskhash, "t".to_owned())].into_iter().collect()).await.unwrap();
+    expect_change(&mut of_other).await;
+}
+
+/// As BitBake's own server does it.
+#[tokio::test]
+async fn removals_that_nobody_tells_of_are_noticed() {
+    let database = database_or_skip!();
+    let storage = open(database.url()).await;
+    report_one(&*storage, "t", 1).await.unwrap();
+    let mut removals = storage.foreign_removals();
+    quiet(&mut removals).await;
+    database.run("DELETE FROM unihashes_v3");
+    expect_change(&mut removals).await;
+}
+
+#[tokio::test]
+async fn behind_a_pooler_removals_are_assumed_all_the_time() {
+    let database = database_or_skip!();
+    let storage = open(&format!("{}?statement-cache-capacity=0", database.url())).await;
+    report_one(&*storage, "t", 1).await.unwrap();
+    let mut removals = storage.foreign_removals();
+    for _ in 0..5 {
+        expect_change(&mut removals).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_listener_is_replaced() {
+    let database = database_or_skip!();
+    let storage = open(database.url()).await;
+    let mut removals = storage.foreign_removals();
+    quiet(&mut removals).await;
+    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+    expect_change(&mut removals).await;
+    quiet(&mut removals).await;
+    report_one(&*storage, "t", 1).await.unwrap();
+    let other = open(database.url()).await;
+    removals.mark_unchanged();
+    other.remove(&[(Column::Taskhash, "t".to_owned())].into_iter().collect()).await.unwrap();
+    expect_change(&mut removals).await;
+}
