@@ -10,37 +10,47 @@ use tempfile::TempDir;
 pub enum Backend {
     /// A file in a temporary directory.
     Sqlite,
+    /// A database on a private PostgreSQL cluster, which the tests of the process share.
+    Postgres,
 }
 
 impl Backend {
-    /// Every backend that can be tested on this machine.
+    /// Every backend that is to be tested.
     #[must_use]
     pub fn all() -> Vec<Backend> {
-        vec![Backend::Sqlite]
+        let mut backends = vec![Backend::Sqlite];
+        if !hashserv_test_postgres::is_skipped() {
+            backends.push(Backend::Postgres);
+        }
+        backends
     }
 
     /// A new, empty database, which goes when the last server on it is dropped.
     ///
     /// # Panics
     ///
-    /// Where there is no room for one.
+    /// Where there is no room for one, or PostgreSQL is not installed (the message says what to do).
     #[must_use]
     pub fn create(self) -> Arc<Database> {
-        match self {
+        Arc::new(match self {
             Backend::Sqlite => {
-                let directory = TempDir::with_prefix("hashserv-db-").expect("a temporary directory");
-                let path = directory.path().join("hashserv.db");
-                Arc::new(Database { name: path.display().to_string(), _directory: Some(directory) })
+                Database::Sqlite(TempDir::with_prefix("hashserv-db-").expect("a temporary directory"))
             }
-        }
+            Backend::Postgres => Database::Postgres(
+                hashserv_test_postgres::database()
+                    .expect("the backend is only listed where it is not skipped"),
+            ),
+        })
     }
 }
 
 /// A database that servers share.
 #[derive(Debug)]
-pub struct Database {
-    name: String,
-    _directory: Option<TempDir>,
+pub enum Database {
+    /// The file `hashserv.db` in this directory.
+    Sqlite(TempDir),
+    /// A database on the private cluster.
+    Postgres(hashserv_test_postgres::Database),
 }
 
 impl Database {
@@ -58,13 +68,23 @@ impl Database {
 
     /// What `--database` is told.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> String {
+        match self {
+            Database::Sqlite(_) => self.path().display().to_string(),
+            Database::Postgres(database) => database.url().to_owned(),
+        }
     }
 
     /// The file of an SQLite database.
+    ///
+    /// # Panics
+    ///
+    /// Where the database is not one of SQLite.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(&self.name)
+        match self {
+            Database::Sqlite(directory) => directory.path().join("hashserv.db"),
+            Database::Postgres(database) => panic!("{} has no file", database.name()),
+        }
     }
 }

@@ -143,7 +143,7 @@ impl Launch {
             }
         }
         if !self.arguments.iter().any(|argument| argument == "--database") {
-            words.extend(["--database".to_owned(), self.database.name().to_owned()]);
+            words.extend(["--database".to_owned(), self.database.name()]);
         }
         if self.transports.contains(&Transport::Wss) {
             let files = tls::write_files(directory);

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates a crate may use.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("hashserv-protocol", &[]),
     ("hashserv-transport", &["hashserv-protocol"]),
     ("hashserv-storage", &[]),
@@ -37,7 +37,8 @@ const ALLOWED: [(&str, &[&str]); 10] = [
         ],
     ),
     ("hashclient", &["hashserv-client", "hashserv-protocol", "hashserv-transport"]),
-    ("hashserv-tests", &[]),
+    ("hashserv-test-postgres", &[]),
+    ("hashserv-tests", &["hashserv-test-postgres"]),
 ];
 
 /// What a crate, tests included, must not know of.

@@ -10,6 +10,7 @@ mod everywhere;
 mod golden;
 mod hashclient;
 mod layering;
+mod sharing;
 mod starting;
 mod stopping;
 mod tls;

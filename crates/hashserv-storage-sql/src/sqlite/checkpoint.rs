@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use super::closing::Closing;
 
-/// After how many records the log is moved. A record changes some six pages.
-const DUE_RECORDS: usize = 2000;
+/// After how many records the log is moved. A record changes some six pages, many of them again and again: the more
+/// records, the fewer pages are moved for each.
+const DUE_RECORDS: usize = 8000;
 /// When the log is moved at the latest after something was written.
 const DUE_TIME: Duration = Duration::from_secs(5);
 
