@@ -95,7 +95,7 @@ async fn one_task_given_unihashes_everywhere_at_once_keeps_one() {
                 let (outhash, unihash) =
                     (hash(&format!("{round} {client}")), unihash_of(&client.to_string()));
                 let mut request = report_of(&task, &outhash, &unihash);
-                if client % 2 == 0 {
+                if client.is_multiple_of(2) {
                     request = json!({"report-equiv": request["report"].take()});
                 }
                 request
