@@ -41,8 +41,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "ADDRESS")]
     pub(crate) bind: Vec<String>,
 
-    /// Database: path of an SQLite file, or sqlite://PATH, or postgresql://[USER[:PW]@]HOST[:PORT]/NAME, which
-    /// several servers may share
+    /// Database: path of an SQLite file, or sqlite://PATH, or postgresql://USER@HOST:PORT/NAME, which several
+    /// servers may share
     #[arg(short, long, value_name = "DB", env = "HASHSERVER_DB", default_value = "./hashserver.db")]
     pub(crate) database: String,
 
