@@ -18,6 +18,7 @@ mod removals;
 mod rows;
 mod schema;
 mod server;
+mod statement;
 mod texts;
 mod transaction;
 mod writer;
@@ -30,8 +31,8 @@ use hashserv_storage::{
     Conditions, GcStatus, MarkRequest, NewUser, OuthashKey, OuthashRow, Report, Storage, StorageError,
     StoredUnihash, Sweep, TableUsage, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry, UserRecord,
 };
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::{Connection as _, Row as _};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
@@ -112,7 +113,7 @@ impl PostgresStorage {
         };
         let server = Arc::new(Server::new(url, options)?);
         let mut connection = server.connect_at_start(options.connect_timeout).await?;
-        let prepared = prepare(&mut connection, options.read_only).await;
+        let prepared = prepare(&mut connection, options.read_only, server.is_pooled()).await;
         let missing = prepared.map_err(|error| server.open_error(error))?;
         if !missing.is_empty() {
             let source =
@@ -160,12 +161,21 @@ impl PostgresStorage {
 }
 
 /// Creates and upgrades tables where that may be done; tells which are missing then.
-async fn prepare(connection: &mut PgConnection, read_only: bool) -> Result<Vec<String>, sqlx::Error> {
-    let writable = !read_only && !sqlx::query_scalar(IS_READ_ONLY).fetch_one(&mut *connection).await?;
-    if writable {
-        schema::create_or_upgrade(connection).await?;
+async fn prepare(
+    connection: &mut PgConnection,
+    read_only: bool,
+    pooled: bool,
+) -> Result<Vec<String>, sqlx::Error> {
+    if !read_only && !is_read_only(connection, pooled).await? {
+        schema::create_or_upgrade(connection, pooled).await?;
     }
-    schema::missing_tables(connection).await
+    schema::missing_tables(connection, pooled).await
+}
+
+/// Whether the database takes no writes: it is a standby, or its settings say so.
+async fn is_read_only(connection: &mut PgConnection, pooled: bool) -> Result<bool, sqlx::Error> {
+    let rows = statement::fetch_all(connection, IS_READ_ONLY, PgArguments::default(), pooled).await?;
+    rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
 }
 
 impl fmt::Debug for PostgresStorage {

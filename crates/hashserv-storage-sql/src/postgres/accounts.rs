@@ -1,9 +1,10 @@
-//! Changes of accounts: single statements, each a transaction.
+//! Changes of accounts: single statements, each a transaction, which give a row for each change.
 
 use std::time::Duration;
 
 use hashserv_storage::{NewUser, StorageError};
-use tokio::time::timeout;
+use sqlx::Arguments as _;
+use sqlx::postgres::PgArguments;
 
 use super::error::Failure;
 use super::link::Links;
@@ -13,17 +14,19 @@ use super::patience::Patience;
 const LIMIT: Duration = Duration::from_secs(10);
 
 const CREATE: &str = "\
-    INSERT INTO users (username, token, permissions) VALUES ($1, $2, $3) ON CONFLICT (username) DO NOTHING";
+    INSERT INTO users (username, token, permissions) VALUES ($1, $2, $3) ON CONFLICT (username) DO NOTHING \
+    RETURNING id";
 
 const PUT: &str = "\
     INSERT INTO users (username, token, permissions) VALUES ($1, $2, $3) \
-    ON CONFLICT (username) DO UPDATE SET token = excluded.token, permissions = excluded.permissions";
+    ON CONFLICT (username) DO UPDATE SET token = excluded.token, permissions = excluded.permissions \
+    RETURNING id";
 
-const SET_PERMISSIONS: &str = "UPDATE users SET permissions = $2 WHERE username = $1";
+const SET_PERMISSIONS: &str = "UPDATE users SET permissions = $2 WHERE username = $1 RETURNING id";
 
-const SET_TOKEN: &str = "UPDATE users SET token = $2 WHERE username = $1";
+const SET_TOKEN: &str = "UPDATE users SET token = $2 WHERE username = $1 RETURNING id";
 
-const DELETE: &str = "DELETE FROM users WHERE username = $1";
+const DELETE: &str = "DELETE FROM users WHERE username = $1 RETURNING id";
 
 pub(crate) async fn create(links: &Links, user: &NewUser) -> Result<bool, StorageError> {
     change(links, CREATE, &[&user.name, &user.token_hash, &user.permissions]).await
@@ -62,11 +65,10 @@ async fn change(links: &Links, sql: &'static str, values: &[&str]) -> Result<boo
 }
 
 async fn change_once(links: &Links, sql: &'static str, values: &[&str]) -> Result<bool, Failure> {
+    let mut arguments = PgArguments::default();
+    values.iter().try_for_each(|value| arguments.add(*value)).map_err(sqlx::Error::Encode)?;
     let mut lease = links.take().await?;
-    let connection = lease.link().ready().await?;
-    let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
-    let result = timeout(LIMIT, query.execute(connection)).await;
-    let result = lease.link().after(result, LIMIT);
+    let rows = lease.link().fetch_all(sql, arguments, LIMIT).await;
     lease.give_back();
-    Ok(result?.rows_affected() > 0)
+    Ok(!rows?.is_empty())
 }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::{Connection as _, SqlSafeStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::error::Failure;
 use super::server::{Server, Session};
+use super::statement;
 
 /// After how long without use a connection is tried before it is used.
 const IDLE: Duration = Duration::from_secs(5);
@@ -28,6 +29,19 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(server: &Arc<Server>, session: Session) -> Self {
         Link { server: Arc::clone(server), session, connection: None, used: Instant::now() }
+    }
+
+    /// Runs a statement with arguments; gives its rows.
+    pub(crate) async fn fetch_all(
+        &mut self,
+        sql: impl SqlSafeStr,
+        arguments: PgArguments,
+        limit: Duration,
+    ) -> Result<Vec<PgRow>, Failure> {
+        let pooled = self.server.is_pooled();
+        let connection = self.ready().await?;
+        let result = timeout(limit, statement::fetch_all(connection, sql, arguments, pooled)).await;
+        self.after(result, limit)
     }
 
     /// A connection that works as far as is known.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_storage::{StorageError, TaskKey, Unihash};
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments as _, Row as _};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::error::Failure;
 use super::link::Link;
@@ -18,8 +19,9 @@ use crate::gather::{Weighed, gather};
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
-/// At how many keys one statement is full.
-const STATEMENT_KEYS: usize = 1024;
+/// At how many keys one statement is full. Larger ones are hardly faster; these let one large batch have several
+/// connections at once.
+const STATEMENT_KEYS: usize = 128;
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 const UNIHASHES: &str = "\
     SELECT ARRAY(SELECT (SELECT u.unihash FROM unihashes_v3 AS u WHERE u.method = k.method AND u.taskhash = k.taskhash) \
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(method, taskhash, i) ORDER BY k.i)";
+
+/// The same for tasks of one method, which is most of the time.
+const UNIHASHES_OF_METHOD: &str = "\
+    SELECT ARRAY(SELECT (SELECT u.unihash FROM unihashes_v3 AS u WHERE u.method = $1 AND u.taskhash = k.taskhash) \
+    FROM unnest($2::text[]) WITH ORDINALITY AS k(taskhash, i) ORDER BY k.i)";
 
 /// Not `EXISTS`, which may be planned as a hash of the whole table.
 const UNIHASHES_EXIST: &str = "\
@@ -76,26 +83,44 @@ impl Lookups {
     }
 
     pub(crate) async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, StorageError> {
-        let mut texts = TaskKeys::default();
-        for key in keys {
-            texts.methods.push(key.method);
-            texts.taskhashes.push(key.taskhash);
-        }
-        self.ask(|reply| Lookup::Unihashes(texts, reply)).await
+        let lookups = keys.chunks(STATEMENT_KEYS).map(|keys| {
+            let mut texts = TaskKeys::default();
+            for key in keys {
+                texts.methods.push(key.method);
+                texts.taskhashes.push(key.taskhash);
+            }
+            |reply| Lookup::Unihashes(texts, reply)
+        });
+        self.ask(lookups).await
     }
 
     pub(crate) async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError> {
-        let mut texts = Texts::default();
-        for unihash in unihashes {
-            texts.push(&unihash.to_string());
-        }
-        self.ask(|reply| Lookup::Exist(texts, reply)).await
+        let lookups = unihashes.chunks(STATEMENT_KEYS).map(|unihashes| {
+            let mut texts = Texts::default();
+            for unihash in unihashes {
+                texts.push(&unihash.to_string());
+            }
+            |reply| Lookup::Exist(texts, reply)
+        });
+        self.ask(lookups).await
     }
 
-    async fn ask<T>(&self, lookup: impl FnOnce(Answers<T>) -> Lookup) -> Result<Vec<T>, StorageError> {
-        let (sender, answer) = oneshot::channel();
-        self.queue.send(lookup(sender)).await.map_err(|_| StorageError::Closed)?;
-        answer.await.map_err(|_| StorageError::Closed)?
+    /// Has all parts under way before it waits for the first.
+    async fn ask<T, F>(&self, lookups: impl Iterator<Item = F>) -> Result<Vec<T>, StorageError>
+    where
+        F: FnOnce(Answers<T>) -> Lookup,
+    {
+        let mut answers = Vec::new();
+        for lookup in lookups {
+            let (sender, answer) = oneshot::channel();
+            self.queue.send(lookup(sender)).await.map_err(|_| StorageError::Closed)?;
+            answers.push(answer);
+        }
+        let mut found = Vec::new();
+        for answer in answers {
+            found.append(&mut answer.await.map_err(|_| StorageError::Closed)??);
+        }
+        Ok(found)
     }
 }
 
@@ -143,22 +168,29 @@ async fn find_unihashes(
 ) -> Result<Vec<Option<Unihash>>, Failure> {
     let methods: Vec<_> = callers.iter().flat_map(|(keys, _)| keys.methods.iter()).collect();
     let taskhashes: Vec<_> = callers.iter().flat_map(|(keys, _)| keys.taskhashes.iter()).collect();
-    let found: Vec<Option<String>> = find(link, UNIHASHES, &[&methods, &taskhashes]).await?;
+    let found: Vec<Option<String>> = match methods.first() {
+        Some(Some(method)) if methods.iter().all(|other| *other == Some(*method)) => {
+            find(link, UNIHASHES_OF_METHOD, &[Argument::One(method), Argument::Many(&taskhashes)]).await?
+        }
+        _ => find(link, UNIHASHES, &[Argument::Many(&methods), Argument::Many(&taskhashes)]).await?,
+    };
     Ok(found.into_iter().map(|unihash| unihash.as_deref().map(Unihash::from_stored)).collect())
 }
 
 async fn find_existing(link: &mut Link, callers: &[(Texts, Answers<bool>)]) -> Result<Vec<bool>, Failure> {
     let unihashes: Vec<_> = callers.iter().flat_map(|(keys, _)| keys.iter()).collect();
-    let found: Vec<Option<bool>> = find(link, UNIHASHES_EXIST, &[&unihashes]).await?;
+    let found: Vec<Option<bool>> = find(link, UNIHASHES_EXIST, &[Argument::Many(&unihashes)]).await?;
     Ok(found.into_iter().map(|exists| exists == Some(true)).collect())
 }
 
+/// An argument of a statement.
+enum Argument<'a> {
+    One(&'a str),
+    Many(&'a [Option<&'a str>]),
+}
+
 /// Runs a statement that gives one array with an element for each of those in the arrays it is given.
-async fn find<T>(
-    link: &mut Link,
-    sql: &'static str,
-    keys: &[&[Option<&str>]],
-) -> Result<Vec<Option<T>>, Failure>
+async fn find<T>(link: &mut Link, sql: &'static str, keys: &[Argument<'_>]) -> Result<Vec<Option<T>>, Failure>
 where
     Vec<Option<T>>: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
     T: Send + Unpin,
@@ -175,16 +207,20 @@ where
 async fn find_once<T>(
     link: &mut Link,
     sql: &'static str,
-    keys: &[&[Option<&str>]],
+    keys: &[Argument<'_>],
 ) -> Result<Vec<Option<T>>, Failure>
 where
     Vec<Option<T>>: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
     T: Send + Unpin,
 {
-    let connection = link.ready().await?;
-    let query = keys.iter().fold(sqlx::query_scalar(sql), |query, keys| query.bind(*keys));
-    let result = timeout(LIMIT, query.fetch_one(connection)).await;
-    link.after(result, LIMIT)
+    let mut arguments = PgArguments::default();
+    let add = |argument: &Argument<'_>| match argument {
+        Argument::One(text) => arguments.add(*text),
+        Argument::Many(texts) => arguments.add(*texts),
+    };
+    keys.iter().try_for_each(add).map_err(sqlx::Error::Encode)?;
+    let rows = link.fetch_all(sql, arguments, LIMIT).await?;
+    Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
 }
 
 /// Gives each caller its part of the results.

@@ -9,7 +9,6 @@ use hashserv_storage::{
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments as _, FromRow, SqlSafeStr as _, SqlStr};
-use tokio::time::timeout;
 
 use super::error::Failure;
 use super::link::Links;
@@ -221,9 +220,7 @@ async fn read_once<T: RowType>(
     let mut arguments = PgArguments::default();
     bind(&mut arguments).map_err(sqlx::Error::Encode)?;
     let mut lease = links.take().await?;
-    let connection = lease.link().ready().await?;
-    let result = timeout(limit, sqlx::query_as_with(sql, arguments).fetch_all(connection)).await;
-    let result = lease.link().after(result, limit);
+    let rows = lease.link().fetch_all(sql, arguments, limit).await;
     lease.give_back();
-    result
+    Ok(rows?.iter().map(T::from_row).collect::<Result<_, _>>()?)
 }

@@ -1,8 +1,9 @@
 //! The tables, as BitBake's server has them.
 
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::{Arguments as _, Row as _};
 
+use super::statement::fetch_all;
 use super::transaction::program_lock;
 
 /// The tables, in the order in which their sizes are told.
@@ -86,22 +87,34 @@ COMMIT"#
 /// Creates what is missing and upgrades what is old, all or nothing.
 ///
 /// A database that is as it should be is only looked at: the server needs no right to change its tables.
-pub(crate) async fn create_or_upgrade(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(crate) async fn create_or_upgrade(
+    connection: &mut PgConnection,
+    pooled: bool,
+) -> Result<(), sqlx::Error> {
     let wanted = [TABLES, INDEXES].concat();
-    let old = missing(connection, &OLD).await?;
-    if missing(connection, &wanted).await?.is_empty() && old.len() == OLD.len() {
+    let old = missing(connection, &OLD, pooled).await?;
+    if missing(connection, &wanted, pooled).await?.is_empty() && old.len() == OLD.len() {
         return Ok(());
     }
-    sqlx::raw_sql(CREATE).execute(&mut *connection).await?;
-    // Statements that were prepared before know nothing of the tables.
-    connection.clear_cached_statements().await
+    sqlx::raw_sql(CREATE).execute(connection).await?;
+    Ok(())
 }
 
 /// The tables of a current database that this one lacks.
-pub(crate) async fn missing_tables(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    missing(connection, &TABLES).await
+pub(crate) async fn missing_tables(
+    connection: &mut PgConnection,
+    pooled: bool,
+) -> Result<Vec<String>, sqlx::Error> {
+    missing(connection, &TABLES, pooled).await
 }
 
-async fn missing(connection: &mut PgConnection, names: &[&str]) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(MISSING).bind(names).fetch_all(connection).await
+async fn missing(
+    connection: &mut PgConnection,
+    names: &[&str],
+    pooled: bool,
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    arguments.add(names).map_err(sqlx::Error::Encode)?;
+    let rows = fetch_all(connection, MISSING, arguments, pooled).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }

@@ -1,6 +1,8 @@
 //! The database server, and how to connect to it.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hashserv_storage::StorageError;
@@ -38,6 +40,8 @@ pub(crate) struct Server {
     /// The URL without secrets.
     name: String,
     pooled: bool,
+    /// Whether it could not be reached when it was last tried.
+    away: AtomicBool,
 }
 
 impl Server {
@@ -45,7 +49,7 @@ impl Server {
     pub(crate) fn new(url: &str, options: &Options) -> Result<Self, StorageError> {
         let name = masked(url);
         let connect: PgConnectOptions = with_sslmode(url).parse().map_err(|source: sqlx::Error| {
-            StorageError::Open { what: name.clone(), source: source.into() }
+            StorageError::Open { what: name.clone(), source: Plain(source).into() }
         })?;
         // A transaction pooler gives each transaction another session, where prepared statements are unknown.
         let pooled = (connect.to_url_lossy().query_pairs())
@@ -60,7 +64,7 @@ impl Server {
         if let Some(password) = &options.credentials.password {
             connect = connect.password(password.reveal());
         }
-        Ok(Server { options: connect, name, pooled })
+        Ok(Server { options: connect, name, pooled, away: AtomicBool::new(false) })
     }
 
     /// The URL without secrets.
@@ -82,8 +86,22 @@ impl Server {
             }
             Ok(connection)
         };
-        let limited = timeout(CONNECT_LIMIT, connecting).await;
-        limited.map_err(|_| Failure::before_work(timed_out()))?.map_err(Failure::before_work)
+        let connected = timeout(CONNECT_LIMIT, connecting).await.unwrap_or_else(|_| Err(timed_out()));
+        self.take_note_of(connected.as_ref().err());
+        connected.map_err(Failure::before_work)
+    }
+
+    /// Tells the log when the database goes away and when it is back, once each.
+    fn take_note_of(&self, failure: Option<&sqlx::Error>) {
+        let database = &self.name;
+        match (failure, self.away.swap(failure.is_some(), Ordering::Relaxed)) {
+            (Some(error), false) => {
+                let reason = Plain(error);
+                tracing::warn!(%database, %reason, "cannot connect to the database, trying again");
+            }
+            (None, true) => tracing::warn!(%database, "connected to the database again"),
+            _ => {}
+        }
     }
 
     /// Connects; where the database cannot be reached, or is starting, tries again for `patience`.
@@ -100,7 +118,8 @@ impl Server {
             if !is_of_connection(&error) || Instant::now() + pause > until {
                 return Err(self.open_error(error));
             }
-            tracing::warn!(database = %self.name, %error, "cannot connect to the database, trying again in {pause:?}");
+            let (database, reason) = (&self.name, Plain(&error));
+            tracing::warn!(%database, %reason, "cannot connect to the database, trying again in {pause:?}");
             sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
         }
@@ -109,6 +128,8 @@ impl Server {
     /// Connects to be told of notifications; the connection is closed with the listener.
     pub(crate) async fn listener(&self) -> Result<PgListener, sqlx::Error> {
         let options = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);
+        // A database that is away is told of elsewhere.
+        let options = options.acquire_slow_threshold(2 * CONNECT_LIMIT);
         let pool = options.connect_lazy_with(self.options.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
@@ -116,9 +137,25 @@ impl Server {
     }
 
     pub(crate) fn open_error(&self, source: sqlx::Error) -> StorageError {
-        StorageError::Open { what: self.name.clone(), source: source.into() }
+        StorageError::Open { what: self.name.clone(), source: Plain(source).into() }
     }
 }
+
+/// An error as it is told to people: without what the driver puts around it.
+#[derive(Debug)]
+struct Plain<E>(E);
+
+impl<E: Borrow<sqlx::Error>> fmt::Display for Plain<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.borrow() {
+            sqlx::Error::Database(error) => f.write_str(error.message()),
+            sqlx::Error::Io(error) => error.fmt(f),
+            error => error.fmt(f),
+        }
+    }
+}
+
+impl<E: Borrow<sqlx::Error> + fmt::Debug> std::error::Error for Plain<E> {}
 
 // By hand, as the options hold the password.
 impl fmt::Debug for Server {

@@ -74,7 +74,7 @@ pub(crate) async fn run(
 
 async fn begin(connection: &mut PgConnection, input: &str) -> Result<(), sqlx::Error> {
     connection.execute(BEGIN).await?;
-    sqlx::query(SET_INPUT).bind(input).execute(connection).await?;
+    sqlx::query(SET_INPUT).bind(input).persistent(false).execute(connection).await?;
     Ok(())
 }
 

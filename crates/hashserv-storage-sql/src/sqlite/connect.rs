@@ -35,7 +35,8 @@ enum OpenError {
     #[error("the file does not exist; open it once for writing, which creates it")]
     MissingFile,
     #[error(
-        "the file, or its directory, cannot be written; give the rights to write both, or open it read-only"
+        "the file or its directory cannot be written, or the directory is missing; make the directory, give the rights \
+         to write both, or open the database read-only"
     )]
     NotWritable(#[source] sqlx::Error),
     #[error("another process keeps it locked, and did so for {BUSY_SECONDS} seconds")]

@@ -31,7 +31,7 @@ async fn reports_of_one_output_at_the_same_instant_converge() {
         for (server, storage) in (0..).zip(&storages) {
             for client in 0..CLIENTS {
                 let (storage, barrier) = (Arc::clone(storage), Arc::clone(&barrier));
-                let number = server * CLIENTS + client;
+                let number = (round * 100 + server) * CLIENTS + client;
                 let sent = report(&format!("t{round}-{number}"), &format!("o{round}"), number);
                 clients.spawn(async move {
                     barrier.wait().await;
