@@ -43,7 +43,15 @@ pub(crate) struct Arguments {
 
     /// Database: path of an SQLite file, or sqlite://PATH, or postgresql://USER@HOST:PORT/NAME, which several
     /// servers may share
-    #[arg(short, long, value_name = "DB", env = "HASHSERVER_DB", default_value = "./hashserver.db")]
+    // The environment may hold a password in it.
+    #[arg(
+        short,
+        long,
+        value_name = "DB",
+        env = "HASHSERVER_DB",
+        hide_env_values = true,
+        default_value = "./hashserver.db"
+    )]
     pub(crate) database: String,
 
     /// User to log in as at PostgreSQL; wins over the URL

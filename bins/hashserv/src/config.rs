@@ -166,11 +166,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::error::chain;
+    use hashserv_server::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Config, String> {
         let arguments = Arguments::parse_from(["hashserv"].iter().chain(arguments));
-        Config::resolve(arguments).map_err(|error| chain(&error))
+        Config::resolve(arguments).map_err(|error| one_line(&error))
     }
 
     #[test]

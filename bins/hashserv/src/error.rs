@@ -1,6 +1,5 @@
 //! Why the server cannot start.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -60,16 +59,4 @@ pub(crate) enum StartError {
     Transport(#[from] TransportError),
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }

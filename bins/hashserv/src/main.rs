@@ -15,17 +15,18 @@ mod upstream;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hashserv_server::one_line;
 
 use crate::arguments::Arguments;
 use crate::config::Config;
-use crate::error::{StartError, chain};
+use crate::error::StartError;
 
 /// 0 after a stop that was asked for, 1 where the server cannot start; clap exits with 2 for wrong usage.
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hashserv: {}", chain(&error));
+            eprintln!("hashserv: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }

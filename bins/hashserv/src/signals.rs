@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use hashserv_server::one_line;
 use hashserv_transport::ServerTls;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::error::{StartError, chain};
+use crate::error::StartError;
 
 /// The signals, caught from their making on.
 pub(crate) struct Signals {
@@ -56,6 +57,6 @@ fn reload(tls: Option<&ServerTls>) {
     match tls.map(ServerTls::reload) {
         None => info!("nothing to read again: no certificate is in use"),
         Some(Ok(())) => info!("the certificate was read again"),
-        Some(Err(error)) => error!("the certificate in use is kept: {}", chain(&error)),
+        Some(Err(error)) => error!("the certificate in use is kept: {}", one_line(&error)),
     }
 }

@@ -151,12 +151,12 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::error::chain;
+    use hashserv_server::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Option<UpstreamConfig>, String> {
         let arguments = Arguments::parse_from(["hashserv"].iter().chain(arguments));
         let own: Vec<Address> = arguments.bind.iter().map(|text| text.parse().unwrap()).collect();
-        UpstreamConfig::resolve(&arguments, &own).map_err(|error| chain(&error))
+        UpstreamConfig::resolve(&arguments, &own).map_err(|error| one_line(&error))
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod dispatch;
 mod handlers;
 mod limits;
 mod normal;
+mod one_line;
 mod refusal;
 mod reports;
 mod rows;
@@ -30,5 +31,6 @@ mod stream;
 mod upstream;
 
 pub use limits::Limits;
+pub use one_line::one_line;
 pub use server::Server;
 pub use upstream::{ClientUpstream, UpstreamOptions};

@@ -1,13 +1,13 @@
 //! What a peer is told when its request is refused.
 
-use std::error::Error;
-
 use hashserv_protocol::reply::Refusal;
 use hashserv_protocol::stream::StreamError;
 use hashserv_protocol::{LineTooLong, MessageError, RequestError};
 use hashserv_service::{ServiceError, UnknownPermissions};
 use hashserv_storage::StorageError;
 use tracing::error;
+
+use crate::one_line::one_line;
 
 /// A request is refused; the peer is told why, and the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl From<ServiceError> for Refused {
                 "The database of this server can only be read; report to a server that can write it",
             ),
             ServiceError::Storage(error) => {
-                error!("a request failed: {}", chain(&error));
+                error!("a request failed: {}", one_line(&error));
                 Refused::new("internal error")
             }
             error => Refused::new(error.to_string()),
@@ -83,18 +83,6 @@ impl From<serde_json::Error> for Refused {
     }
 }
 
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,11 +91,5 @@ mod tests {
     fn details_of_the_database_are_not_told() {
         let error = ServiceError::Storage(StorageError::backend("/secret/path is full"));
         assert_eq!(Refused::from(error).message(), "internal error");
-    }
-
-    #[test]
-    fn errors_are_logged_with_their_causes() {
-        let error = StorageError::backend("the disk is full");
-        assert_eq!(chain(&error), "the database failed: the disk is full");
     }
 }

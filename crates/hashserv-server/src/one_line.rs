@@ -1,0 +1,41 @@
+//! Errors for log lines.
+
+use std::error::Error;
+
+/// An error and its causes in one line, as logs and terminals want it.
+///
+/// Libraries that tell the cause in their own text have it told once.
+///
+/// ```
+/// let error = std::io::Error::other("the disk is full");
+/// assert_eq!(hashserv_server::one_line(&error), "the disk is full");
+/// ```
+#[must_use]
+pub fn one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use hashserv_storage::StorageError;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = StorageError::backend("the disk\nis full");
+        assert_eq!(one_line(&error), "the database failed: the disk is full");
+        let repeating = StorageError::backend(StorageError::Timeout("busy".to_owned()));
+        assert_eq!(one_line(&repeating), "the database failed: the database did not answer in time: busy");
+    }
+}
