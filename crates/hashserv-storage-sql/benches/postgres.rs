@@ -17,8 +17,10 @@ use sqlx::{Connection as _, Executor as _};
 
 const METHOD: &str = "oe.sstatesig.OEOuthashBasic";
 const ROWS: usize = 1_000_000;
-/// How long each case is measured.
-const TIME: Duration = Duration::from_secs(5);
+/// How often each case is measured, in turns, so that what else the machine does is shared by all.
+const ROUNDS: usize = 9;
+/// For how long each time.
+const TIME: Duration = Duration::from_millis(600);
 /// Keys of a stream that a session asks for at once.
 const BATCH: usize = 256;
 /// Tasks that report at once, each its own task, one after the other.
@@ -47,30 +49,38 @@ async fn measure() {
     plain.execute("ANALYZE; CHECKPOINT").await.unwrap();
 
     let keys = Keys::new();
-    println!("look-ups among {ROWS} tasks, a second");
-    let one = rate(async || look_up_alone(&mut plain, &keys).await).await;
-    show("one a statement, one connection", one, one);
-    let batch = rate(async || look_up(&*storages[0], &keys).await).await;
-    show(&format!("batches of {BATCH}, one session"), batch, one);
-    let sessions = rate(async || {
-        let all = try_join_all((0..16).map(|_| look_up(&*storages[0], &keys))).await?;
-        Ok(all.iter().sum())
-    });
-    show(&format!("batches of {BATCH}, 16 sessions"), sessions.await, one);
-    let sessions =
-        rate(async || Ok(try_join_all((0..256).map(|n| look_up_one(&*storages[0], &keys, n))).await?.len()));
-    show("one at a time, 256 sessions", sessions.await, one);
-
-    println!("\nreports, each waits for its commit, a second");
-    let reporter = Reporter::default();
-    let alone = rate(async || Ok(storages[0].report(vec![reporter.report()]).await?.len())).await;
-    show("one a commit, one task", alone, alone);
-    let raw = rate(async || report_alone(&mut plain, &reporter).await).await;
-    show("one a commit, plain statements", raw, alone);
-    for count in 1..=storages.len() {
-        let grouped = rate(async || report_from_all(&storages[..count], &reporter).await).await;
-        show(&format!("from {REPORTERS} tasks, {count} server(s)"), grouped, alone);
+    let mut lookups = Table::new("look-ups among a million tasks");
+    for _ in 0..ROUNDS {
+        lookups.add(
+            "one a statement, one connection",
+            rate(async || look_up_alone(&mut plain, &keys).await).await,
+        );
+        lookups.add("batches of 256, one session", rate(async || look_up(&*storages[0], &keys).await).await);
+        let sessions =
+            async || Ok(try_join_all((0..16).map(|_| look_up(&*storages[0], &keys))).await?.iter().sum());
+        lookups.add("batches of 256, 16 sessions", rate(sessions).await);
+        let sessions =
+            async || Ok(try_join_all((0..256).map(|_| look_up_one(&*storages[0], &keys))).await?.len());
+        lookups.add("one at a time, 256 sessions", rate(sessions).await);
     }
+    lookups.show();
+    let reporter = Reporter::default();
+    let mut reports = Table::new("reports, each waits for its commit");
+    for _ in 0..ROUNDS {
+        reports.add(
+            "one a commit, plain statements",
+            rate(async || report_alone(&mut plain, &reporter).await).await,
+        );
+        let alone = async || Ok(storages[0].report(vec![reporter.report()]).await?.len());
+        reports.add("one a commit, one task", rate(alone).await);
+        reports.add(
+            "64 tasks, one server",
+            rate(async || report_from_all(&storages[..1], &reporter).await).await,
+        );
+        reports
+            .add("64 tasks, two servers", rate(async || report_from_all(&storages, &reporter).await).await);
+    }
+    reports.show();
     for storage in storages {
         storage.close().await;
     }
@@ -80,8 +90,35 @@ async fn open(url: &str) -> Arc<PostgresStorage> {
     Arc::new(PostgresStorage::open(url, &Options::default()).await.unwrap())
 }
 
-fn show(what: &str, rate: f64, base: f64) {
-    println!("  {what:<36} {rate:>10.0}   {:>6.1}x", rate / base);
+/// Rates of several cases, the first of which is the measure of the others.
+struct Table {
+    title: &'static str,
+    rows: Vec<(&'static str, Vec<f64>)>,
+}
+
+impl Table {
+    fn new(title: &'static str) -> Self {
+        Table { title, rows: Vec::new() }
+    }
+
+    fn add(&mut self, name: &'static str, rate: f64) {
+        match self.rows.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, rates)) => rates.push(rate),
+            None => self.rows.push((name, vec![rate])),
+        }
+    }
+
+    /// Prints the medians.
+    fn show(mut self) {
+        println!("| {} | a second | ratio |\n| --- | --- | --- |", self.title);
+        let mut base = None;
+        for (name, rates) in &mut self.rows {
+            rates.sort_by(f64::total_cmp);
+            let rate = rates[rates.len() / 2];
+            println!("| {name} | {rate:.0} | {:.1} |", rate / *base.get_or_insert(rate));
+        }
+        println!();
+    }
 }
 
 /// How many a second; `work` tells how many it did.
@@ -124,11 +161,7 @@ async fn look_up(storage: &dyn Storage, keys: &Keys) -> Result<usize, StorageErr
     Ok(found.len())
 }
 
-async fn look_up_one(
-    storage: &dyn Storage,
-    keys: &Keys,
-    _session: usize,
-) -> Result<Option<Unihash>, StorageError> {
+async fn look_up_one(storage: &dyn Storage, keys: &Keys) -> Result<Option<Unihash>, StorageError> {
     Ok(storage.unihashes(&keys.take(1)).await?.pop().flatten())
 }
 
