@@ -18,11 +18,14 @@ use crate::upstream::UpstreamConfig;
 
 /// Serves until a signal stops the server.
 pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
-    let signals = Signals::catch()?;
+    let mut signals = Signals::catch()?;
     config.limits.connections = fitting_connections(config.limits.connections);
     let tls = certificate(&config)?;
-    // Clients connect only when the database is ready.
-    let service = Arc::new(service(&config).await?);
+    // Clients connect only when the database is ready, and that may take a while.
+    let service = tokio::select! {
+        service = service(&config) => Arc::new(service?),
+        () = signals.stopping.asked() => return Ok(()),
+    };
     let listeners = match listen(&config, tls.clone()).await {
         Ok(listeners) => listeners,
         Err(error) => {

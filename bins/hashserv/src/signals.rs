@@ -12,10 +12,27 @@ use crate::error::StartError;
 
 /// The signals, caught from their making on.
 pub(crate) struct Signals {
+    /// Those that ask the server to stop.
+    pub(crate) stopping: Stopping,
+    hang_up: Signal,
+}
+
+/// The signals that ask the server to stop.
+pub(crate) struct Stopping {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    hang_up: Signal,
+}
+
+impl Stopping {
+    /// Waits for one of them.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
+    }
 }
 
 impl Signals {
@@ -23,31 +40,29 @@ impl Signals {
     pub(crate) fn catch() -> Result<Self, StartError> {
         let catch =
             |kind| signal(kind).map_err(|source| StartError::System { what: "catch signals", source });
-        Ok(Signals {
+        let stopping = Stopping {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
             quit: catch(SignalKind::quit())?,
-            hang_up: catch(SignalKind::hangup())?,
-        })
+        };
+        Ok(Signals { stopping, hang_up: catch(SignalKind::hangup())? })
     }
 
     /// Stops the server on the first signal that asks for it. A second one ends the process at once.
     pub(crate) async fn handle(mut self, stop: CancellationToken, tls: Option<Arc<ServerTls>>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
-                _ = self.quit.recv() => break,
-                _ = self.hang_up.recv() => reload(tls.as_deref()),
+        let mut hang_up = self.hang_up;
+        let reloading = async {
+            while hang_up.recv().await.is_some() {
+                reload(tls.as_deref());
             }
+        };
+        tokio::select! {
+            () = self.stopping.asked() => {}
+            () = reloading => {}
         }
         info!("stopping");
         stop.cancel();
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
-        }
+        self.stopping.asked().await;
         error!("stopped at once by a second signal; requests may be left unanswered");
         std::process::exit(1);
     }

@@ -8,7 +8,6 @@
 mod accounts;
 mod bulk;
 mod checkpoint;
-mod closing;
 mod connect;
 mod error;
 mod foreign;
@@ -36,7 +35,6 @@ use tokio::task::JoinHandle;
 
 use self::bulk::Bulk;
 use self::checkpoint::Written;
-use self::closing::Closing;
 use self::connect::Connector;
 use self::error::storage_error;
 use self::foreign::ForeignCommits;
@@ -44,6 +42,7 @@ use self::lookups::Lookups;
 use self::reads::Reads;
 use self::record::Records;
 use self::writer::Writer;
+use crate::closing::Closing;
 use crate::options::Options;
 
 /// How many connections may look up hashes.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::closing::Closing;
+use crate::closing::Closing;
 
 /// After how many records the log is moved. A record changes some six pages, many of them again and again: the more
 /// records, the fewer pages are moved for each.

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::closing::Closing;
+use crate::closing::Closing;
 
 /// How often the file is looked at.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);

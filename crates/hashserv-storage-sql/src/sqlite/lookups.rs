@@ -8,9 +8,9 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::closing::Closing;
 use super::error::SharedError;
 use super::json::{self, Items};
+use crate::closing::Closing;
 use crate::gather::{Weighed, gather};
 
 /// How many calls may wait; further ones wait to be let in.

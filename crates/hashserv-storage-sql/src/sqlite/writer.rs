@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::checkpoint::Written;
-use super::closing::Closing;
 use super::error::SharedError;
 use super::foreign::{ForeignCommits, poll_ticks};
 use super::json;
 use super::mark::mark;
 use super::record::{Records, record};
 use super::transaction;
+use crate::closing::Closing;
 use crate::gather::{Weighed, gather};
 
 /// How many calls may wait; further ones wait to be let in.
