@@ -1,5 +1,6 @@
 //! Databases to measure with.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,25 +12,17 @@ use crate::Result;
 use crate::keys::{Kind, METHOD, hash};
 
 /// How many rows are written at a time.
-const BATCH: u64 = 1_000;
+const BATCH: usize = 1_000;
 
-/// What a database holds of each task.
-#[derive(Clone, Copy)]
-pub(crate) enum Contents {
-    /// What builds leave: the report, and the unihash.
-    Reports,
-    /// The unihash alone, which is all that look-ups read.
-    Unihashes,
-}
-
-/// Makes a database of the first so many tasks in a file.
-pub(crate) fn fill(path: &Path, rows: u64, contents: Contents) -> Result<()> {
+/// Makes a database of the first so many tasks in a file. Of the first `reported` there is what builds leave, of
+/// the others the unihash alone: it is all that look-ups read, and written much faster.
+pub(crate) fn fill(path: &Path, rows: u64, reported: u64) -> Result<()> {
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let name = path.to_str().ok_or("the path of the database is not UTF-8")?.parse()?;
         let storage = open(&name, &Options::default()).await?;
-        let written = write(&storage, rows, contents).await;
+        let written = write(&storage, rows, reported.min(rows)).await;
         storage.close().await;
         written
     })?;
@@ -44,15 +37,19 @@ pub(crate) fn copy(path: &Path, name: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-async fn write(storage: &Arc<dyn Storage>, rows: u64, contents: Contents) -> Result<()> {
-    for from in (0..rows).step_by(BATCH as usize) {
-        let numbers = from..rows.min(from + BATCH);
-        match contents {
-            Contents::Reports => storage.report(numbers.map(report).collect()).await?,
-            Contents::Unihashes => storage.record_unihashes(numbers.map(entry).collect()).await?,
-        };
+async fn write(storage: &Arc<dyn Storage>, rows: u64, reported: u64) -> Result<()> {
+    for numbers in batches(0..reported) {
+        storage.report(numbers.map(report).collect()).await?;
+    }
+    for numbers in batches(reported..rows) {
+        storage.record_unihashes(numbers.map(entry).collect()).await?;
     }
     Ok(())
+}
+
+fn batches(numbers: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = numbers.end;
+    numbers.step_by(BATCH).map(move |from| from..end.min(from + BATCH as u64))
 }
 
 fn entry(number: u64) -> UnihashEntry {

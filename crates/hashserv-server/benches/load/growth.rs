@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::database::{Contents, fill};
+use crate::database::fill;
 use crate::drive::{Figures, middle};
 use crate::keys::Numbers;
 use crate::server::Server;
@@ -43,14 +43,14 @@ fn large_database(bench: &Bench) -> Result<PathBuf> {
         return Ok(bench.database().to_owned());
     }
     let path = bench.files().join("large.db");
-    fill(&path, rows, Contents::Unihashes)?;
+    fill(&path, rows, 0)?;
     Ok(path)
 }
 
 fn compare(bench: &Bench, cases: &[&'static str], large: &Path) -> Result<()> {
     let rows = bench.arguments.growth_rows;
     let path = bench.files().join("small.db");
-    fill(&path, SMALL, Contents::Unihashes)?;
+    fill(&path, SMALL, 0)?;
     let (small, large) = (bench.serve_warm(&path)?, bench.serve_warm(large)?);
     let mut contenders = vec![("growth-base", &small, SMALL)];
     for case in cases {

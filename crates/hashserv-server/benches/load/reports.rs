@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hashserv_protocol::Hello;
+
 use crate::drive::Client;
 use crate::keys::{Kind, METHOD, append_hash};
 use crate::server::Server;
 use crate::table::{Goal, Row};
 use crate::wire::Wire;
 use crate::{Bench, Result};
-
-use hashserv_protocol::Hello;
 
 #[derive(Clone, Copy)]
 struct Case {
