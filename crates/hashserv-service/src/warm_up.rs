@@ -35,3 +35,53 @@ pub(crate) async fn warm_up(storage: Arc<dyn Storage>, cache: Arc<LookupCache>) 
     }
     info!("{count} unihashes were read ahead in {:.1} s", begin.elapsed().as_secs_f64());
 }
+
+#[cfg(test)]
+mod tests {
+    use hashserv_storage::{TaskKey, Unihash, UnihashEntry};
+    use hashserv_storage_sql::{DatabaseName, Options, open};
+
+    use super::*;
+
+    /// A database with as many unihashes as fit in a page, and some.
+    async fn filled(directory: &tempfile::TempDir, count: usize) -> Arc<dyn Storage> {
+        let name = DatabaseName::sqlite(directory.path().join("hashserv.db"));
+        let storage = open(&name, &Options::default()).await.unwrap();
+        let entries = (0..count).map(|number| UnihashEntry {
+            method: "m".to_owned(),
+            taskhash: taskhash(number),
+            unihash: Unihash::from([7; 32]),
+        });
+        storage.record_unihashes(entries.collect()).await.unwrap();
+        storage
+    }
+
+    fn taskhash(number: usize) -> String {
+        format!("{number:064x}")
+    }
+
+    fn remembers(cache: &LookupCache, number: usize) -> bool {
+        let mut found = Vec::new();
+        cache.unihashes(&[TaskKey { method: "m", taskhash: &taskhash(number) }], &mut found).is_empty()
+    }
+
+    #[tokio::test]
+    async fn everything_is_remembered_where_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = filled(&directory, MAX_BATCH + 10).await;
+        let cache = Arc::new(LookupCache::new(100_000));
+        warm_up(storage.clone(), cache.clone()).await;
+        assert!((0..MAX_BATCH + 10).all(|number| remembers(&cache, number)));
+        storage.close().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_where_nothing_is_to_be_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = filled(&directory, 1).await;
+        let cache = Arc::new(LookupCache::new(0));
+        warm_up(storage.clone(), cache.clone()).await;
+        assert!(!remembers(&cache, 0));
+        storage.close().await;
+    }
+}
