@@ -34,7 +34,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use self::bulk::Bulk;
-use self::checkpoint::Written;
+use self::checkpoint::Log;
 use self::connect::Connector;
 use self::error::storage_error;
 use self::foreign::ForeignCommits;
@@ -131,9 +131,9 @@ impl SqliteStorage {
         let (bulk, main) = match checkpoints {
             None => (None, tokio::spawn(foreign::watch_alone(main, commits, is_closing))),
             Some(connection) => {
-                let written = Written::default();
-                helpers.push(checkpoint::start(connection, written.clone(), is_closing.clone()));
-                let (writer, main) = Writer::start(main, commits, written, is_closing);
+                let log = Log::default();
+                helpers.push(checkpoint::start(connection, log.clone(), is_closing.clone()));
+                let (writer, main) = Writer::start(main, commits, log, is_closing);
                 (Some(Bulk { scans: reads.scans().clone(), writer }), main)
             }
         };

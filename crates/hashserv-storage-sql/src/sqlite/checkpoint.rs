@@ -1,7 +1,11 @@
 //! Moving the write-ahead log into the database, beside the writer.
 //!
 //! A checkpoint waits for the disk. Done by the writer, as SQLite does it by itself, it holds up every report for
-//! as long; on its own connection it holds up nobody, as the writer goes on at the end of the log.
+//! as long; on its own connection most of it holds up nobody, as the writer goes on at the end of the log.
+//!
+//! The log begins anew only when all of it has been moved, which a busy writer would never let happen. That matters:
+//! the pages of a file that grows cost the writer more than twice as much as those of a file that is written again. So
+//! the writer pauses while the last few are moved.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,30 +13,43 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::closing::Closing;
 
-/// After how many records the log is moved. A record changes some six pages, many of them again and again: the more
+/// After how many records the log is moved. A record changes some nine pages, many of them again and again: the more
 /// records, the fewer pages are moved for each.
-const DUE_RECORDS: usize = 8000;
+const DUE_RECORDS: usize = 16_000;
 /// When the log is moved at the latest after something was written.
 const DUE_TIME: Duration = Duration::from_secs(5);
+/// How many times what was written meanwhile is moved beside the writer, before it has to pause.
+const PASSES: usize = 3;
+/// So few pages are moved quickly: the writer may as well pause.
+const FEW_PAGES: i64 = 4096;
+/// For how long the writer pauses at most; on a slow disk it goes on then, and the log grows until the next time.
+const MAX_PAUSE: Duration = Duration::from_millis(300);
 
-/// Counts what was written since the last checkpoint, to tell when the next is due.
+/// What the writer and the checkpoints know of each other.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Written(Arc<Counter>);
+pub(crate) struct Log(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Counter {
+struct Shared {
+    /// How many records were written since the last checkpoint.
     records: AtomicUsize,
     /// Told at the first record, and when many have come together.
     changed: Notify,
+    writing: Mutex<()>,
 }
 
-impl Written {
+impl Log {
+    /// Waits until the writer may write, as it may while it keeps the guard.
+    pub(crate) async fn writing(&self) -> MutexGuard<'_, ()> {
+        self.0.writing.lock().await
+    }
+
     /// Counts records that were committed.
     pub(crate) fn add(&self, records: usize) {
         let before = self.0.records.fetch_add(records, Ordering::Relaxed);
@@ -41,7 +58,7 @@ impl Written {
         }
     }
 
-    /// Waits until a checkpoint is due.
+    /// Waits until a checkpoint is due, and begins to count anew.
     async fn due(&self) {
         while self.0.records.load(Ordering::Relaxed) == 0 {
             self.0.changed.notified().await;
@@ -53,22 +70,21 @@ impl Written {
         };
         // Either way the checkpoint is due.
         let _ = timeout(DUE_TIME, many).await;
+        self.0.records.store(0, Ordering::Relaxed);
     }
 }
 
 /// Starts the task that moves the log; it ends when `closing` turns true.
-pub(crate) fn start(
-    mut connection: SqliteConnection,
-    written: Written,
-    mut closing: Closing,
-) -> JoinHandle<()> {
+pub(crate) fn start(mut connection: SqliteConnection, log: Log, mut closing: Closing) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 () = closing.begun() => break,
-                () = written.due() => {
-                    written.0.records.store(0, Ordering::Relaxed);
-                    move_log(&mut connection).await;
+                () = log.due() => {
+                    if let Err(error) = move_log(&mut connection, &log).await {
+                        // The writer does it when the log has grown long, and tells whom it concerns.
+                        tracing::debug!(%error, "a checkpoint failed");
+                    }
                 }
             }
         }
@@ -78,12 +94,29 @@ pub(crate) fn start(
     })
 }
 
-/// Moves what can be moved without waiting for readers or the writer.
-async fn move_log(connection: &mut SqliteConnection) {
-    if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection).await {
-        // The writer does it when the log has grown long, and tells whom it concerns.
-        tracing::debug!(%error, "a checkpoint failed");
+/// Moves all of the log, unless readers need what was there before, or the disk is too slow.
+async fn move_log(connection: &mut SqliteConnection, log: &Log) -> Result<(), sqlx::Error> {
+    let mut moved = 0;
+    for _ in 0..PASSES {
+        let before = std::mem::replace(&mut moved, move_written(connection).await?);
+        if moved - before <= FEW_PAGES {
+            break;
+        }
     }
+    let pause = log.writing().await;
+    let mut rest = std::pin::pin!(move_written(connection));
+    if let Ok(result) = timeout(MAX_PAUSE, &mut rest).await {
+        return result.map(drop);
+    }
+    drop(pause);
+    rest.await.map(drop)
+}
+
+/// Moves what has been written, without waiting for readers or the writer; tells how many pages of the log are moved.
+async fn move_written(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let (_busy, _pages, moved): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
+    Ok(moved)
 }
 
 #[cfg(test)]
@@ -92,20 +125,50 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_checkpoint_is_due_after_many_records_or_some_time() {
-        let written = Written::default();
+        let log = Log::default();
         let begin = tokio::time::Instant::now();
-        written.add(DUE_RECORDS);
-        written.due().await;
+        log.add(DUE_RECORDS);
+        log.due().await;
         assert_eq!(begin.elapsed(), Duration::ZERO);
-        written.0.records.store(0, Ordering::Relaxed);
-        written.add(1);
-        written.due().await;
+        log.add(1);
+        log.due().await;
         assert!(begin.elapsed() >= DUE_TIME);
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_due_while_nothing_is_written() {
-        let written = Written::default();
-        assert!(timeout(10 * DUE_TIME, written.due()).await.is_err());
+        let log = Log::default();
+        assert!(timeout(10 * DUE_TIME, log.due()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_log_begins_anew_after_a_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(dir.path().join("x.db"))
+            .create_if_missing(true)
+            .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+            .pragma("wal_autocheckpoint", "0");
+        let mut writer = SqliteConnection::connect_with(&options).await.unwrap();
+        let mut mover = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query("CREATE TABLE t (x BLOB)").execute(&mut writer).await.unwrap();
+        let insert = || sqlx::query("INSERT INTO t VALUES (randomblob(100000))");
+        insert().execute(&mut writer).await.unwrap();
+        let long = move_written(&mut mover).await.unwrap();
+        move_log(&mut mover, &Log::default()).await.unwrap();
+        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut writer).await.unwrap();
+        let short = move_written(&mut mover).await.unwrap();
+        assert!(long > 20 && short < 10, "{long} pages, then {short}");
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_waits_for_the_transaction_that_is_written() {
+        let mut mover = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let log = Log::default();
+        let writing = log.writing().await;
+        let mut moving = std::pin::pin!(move_log(&mut mover, &log));
+        assert!(timeout(Duration::from_millis(50), &mut moving).await.is_err());
+        drop(writing);
+        moving.await.unwrap();
     }
 }

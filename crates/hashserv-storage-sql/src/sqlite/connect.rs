@@ -20,12 +20,13 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 /// What the writer may keep of the file in memory, as SQLite wants it: -KiB.
 ///
 /// More is no better: SQLite goes through all of it at every commit that split a page.
-const WRITER_CACHE: &str = "-16384";
+const WRITER_CACHE: &str = "-8192";
 /// After how many pages (4 KiB each) in the write-ahead log the writer itself moves them into the database and begins
 /// the log anew. It comes to that only when reports come faster than they can be moved beside it.
-const MAX_LOG_PAGES: &str = "65536";
-/// To what size, in bytes, the file of the log shrinks when it is begun anew.
-const LOG_FILE_SIZE: &str = "67108864";
+const MAX_LOG_PAGES: &str = "262144";
+/// To what size, in bytes, the file of the log shrinks when it is begun anew; what is written again costs less than
+/// what is appended.
+const LOG_FILE_SIZE: &str = "671088640";
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -6,11 +6,13 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::error::SharedError;
 use super::json::{self, Items};
-use super::transaction::{self, transaction};
+use super::transaction::run_statements;
 
 /// A view that records the reports inserted into it, one after the other, as the rules of equivalence want.
 ///
-/// Each report sees those before it, which makes a batch of any size one round trip. View and trigger are
+/// Each report sees those before it. A batch of any size is one row, inserted into another view: so it is one
+/// statement, which is a transaction by itself, and what it returns comes as one row. (Whatever a statement
+/// gives wakes the task that waits for it, on the processor that the writer needs.) Views and triggers are
 /// temporary: they belong to the connection and leave no trace in the file.
 ///
 /// The oldest row is found by a minimum and not by `ORDER BY … LIMIT 1`, and the row is inserted by `VALUES` and
@@ -36,31 +38,38 @@ CREATE TEMP TRIGGER record_reported INSTEAD OF INSERT ON reported BEGIN
                 coalesce((SELECT value FROM config WHERE name = 'gc-mark'), ''))
         ON CONFLICT (method, taskhash) DO NOTHING;
 END;
+CREATE TEMP VIEW report_batches AS SELECT NULL AS reports, NULL AS keys;
+CREATE TEMP TRIGGER record_report_batch INSTEAD OF INSERT ON report_batches BEGIN
+    INSERT INTO reported
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+               value ->> 8, value ->> 9, value ->> 10
+        FROM json_each(NEW.reports);
+END;
+CREATE TEMP VIEW entry_batches AS SELECT NULL AS entries, NULL AS keys;
+CREATE TEMP TRIGGER record_entry_batch INSTEAD OF INSERT ON entry_batches BEGIN
+    INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
+        SELECT value ->> 0, value ->> 1, value ->> 2,
+               coalesce((SELECT c.value FROM config AS c WHERE c.name = 'gc-mark'), '')
+        FROM json_each(NEW.entries) WHERE true
+        ON CONFLICT (method, taskhash) DO NOTHING;
+END;
 ";
 
-/// The unihashes that the keys, an object of taskhashes and methods, now have.
-macro_rules! select_unihashes {
-    () => {
-        "; SELECT json_group_array((SELECT unihash FROM unihashes_v3 WHERE method = k.value AND taskhash = k.key)) \
-         FROM json_each(?2) AS k"
+/// Inserts one batch; gives the unihashes that its keys, an object of taskhashes and methods, have then.
+macro_rules! insert_batch {
+    ($view:literal) => {
+        concat!(
+            "INSERT INTO ",
+            $view,
+            " VALUES (?1, ?2) RETURNING \
+             (SELECT json_group_array((SELECT unihash FROM unihashes_v3 WHERE method = k.value AND taskhash = k.key)) \
+              FROM json_each(keys) AS k)"
+        )
     };
 }
 
-const RECORD_REPORTS: &str = transaction!(
-    "INSERT INTO reported \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
-            value ->> 8, value ->> 9, value ->> 10 \
-     FROM json_each(?1)",
-    select_unihashes!()
-);
-
-const RECORD_UNIHASHES: &str = transaction!(
-    "INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, \
-            coalesce((SELECT c.value FROM config AS c WHERE c.name = 'gc-mark'), '') \
-     FROM json_each(?1) WHERE true ON CONFLICT (method, taskhash) DO NOTHING",
-    select_unihashes!()
-);
+const RECORD_REPORTS: &str = insert_batch!("report_batches");
+const RECORD_UNIHASHES: &str = insert_batch!("entry_batches");
 
 /// Prepares the connection that writes.
 pub(crate) async fn create_recorder(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
@@ -123,7 +132,7 @@ pub(crate) async fn record(
     };
     let items = json::array(records.iter().map(|records| &records.items));
     let keys = json::object(records.iter().map(|records| &records.keys));
-    let found = transaction::run(writer, sql, [items, keys]).await?;
+    let found = run_statements(writer, sql, [items, keys]).await?;
     let unihashes = json::parse_unihashes(&found)
         .and_then(|found| json::expect_count(found, records.iter().map(|records| records.count()).sum()))
         .map_err(|error| sqlx::Error::Decode(error.into()))?;

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::checkpoint::Written;
+use super::checkpoint::Log;
 use super::error::SharedError;
 use super::foreign::{ForeignCommits, poll_ticks};
 use super::json;
@@ -78,11 +78,11 @@ impl Writer {
     pub(crate) fn start(
         connection: SqliteConnection,
         commits: ForeignCommits,
-        written: Written,
+        log: Log,
         closing: Closing,
     ) -> (Self, JoinHandle<SqliteConnection>) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Writer { queue: sender }, tokio::spawn(serve(connection, commits, written, queue, closing)))
+        (Writer { queue: sender }, tokio::spawn(serve(connection, commits, log, queue, closing)))
     }
 
     pub(crate) async fn record(&self, records: Records) -> Result<Vec<Unihash>, StorageError> {
@@ -107,7 +107,7 @@ impl Writer {
 async fn serve(
     mut connection: SqliteConnection,
     mut commits: ForeignCommits,
-    written: Written,
+    log: Log,
     mut queue: mpsc::Receiver<Job>,
     mut closing: Closing,
 ) -> SqliteConnection {
@@ -119,8 +119,10 @@ async fn serve(
                 Some(first) => {
                     let jobs = gather(first, &mut queue, TRANSACTION_BYTES);
                     let records = jobs.iter().map(Job::records).sum();
+                    let writing = log.writing().await;
                     run(&mut connection, &mut commits, jobs).await;
-                    written.add(records);
+                    drop(writing);
+                    log.add(records);
                 }
                 None => return connection,
             },
