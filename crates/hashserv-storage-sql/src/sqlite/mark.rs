@@ -32,19 +32,33 @@ pub(crate) async fn mark(
 }
 
 async fn mark_runs(writer: &mut SqliteConnection, runs: Vec<Run<'_>>) -> Result<Vec<u64>, sqlx::Error> {
+    if let [run] = &runs[..] {
+        return mark_run(writer, run, format!("BEGIN IMMEDIATE; {}; COMMIT", mark_sql(&run.columns))).await;
+    }
     let mut counts = Vec::new();
     writer.execute("BEGIN IMMEDIATE").await?;
-    for run in runs {
-        let tuples = Items::of_tuples(run.values.iter().map(Vec::as_slice));
-        let sql = AssertSqlSafe(mark_sql(&run.columns));
-        let found = run_statements(writer, sql, [json::array([&tuples]), run.mark.to_owned()]).await?;
-        let found = json::parse_numbers(&found)
-            .and_then(|found| json::expect_count(found, run.values.len()))
-            .map_err(|error| sqlx::Error::Decode(error.into()))?;
-        counts.extend(found.into_iter().map(i64::unsigned_abs));
+    for run in &runs {
+        counts.extend(mark_run(writer, run, mark_sql(&run.columns)).await?);
     }
     writer.execute("COMMIT").await?;
     Ok(counts)
+}
+
+async fn mark_run(
+    writer: &mut SqliteConnection,
+    run: &Run<'_>,
+    sql: String,
+) -> Result<Vec<u64>, sqlx::Error> {
+    let tuples = match run.columns[..] {
+        [_] => Items::of_texts(run.values.iter().flatten()),
+        _ => Items::of_tuples(run.values.iter().map(Vec::as_slice)),
+    };
+    let arguments = [json::array([&tuples]), run.mark.to_owned()];
+    let found = run_statements(writer, AssertSqlSafe(sql), arguments).await?;
+    let found = json::parse_numbers(&found)
+        .and_then(|found| json::expect_count(found, run.values.len()))
+        .map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(found.into_iter().map(i64::unsigned_abs).collect())
 }
 
 fn runs<'a>(requests: impl IntoIterator<Item = &'a MarkRequest>) -> Vec<Run<'a>> {
@@ -65,14 +79,18 @@ fn runs<'a>(requests: impl IntoIterator<Item = &'a MarkRequest>) -> Vec<Run<'a>>
     runs
 }
 
-/// Makes ?2 the current mark, tells how many rows each tuple of values in ?1 matches, and marks those.
+/// Makes ?2 the current mark, tells how many rows each tuple of values in ?1 matches, and marks those. Of one column
+/// there are values instead of tuples.
 fn mark_sql(columns: &[Column]) -> String {
     if columns.is_empty() {
         return format!("{SET_CURRENT}; SELECT json_group_array(0) FROM json_each(?1)");
     }
     let matches = columns.iter().enumerate().map(|(index, column)| {
         // The name comes from the fixed set of columns.
-        format!("u.{} = t.value ->> {index}", column.name())
+        match columns.len() {
+            1 => format!("u.{} = t.value", column.name()),
+            _ => format!("u.{} = t.value ->> {index}", column.name()),
+        }
     });
     let matches = matches.collect::<Vec<_>>().join(" AND ");
     format!(

@@ -52,11 +52,12 @@ pub(crate) struct Statements {
 }
 
 impl Job {
-    /// How many records it writes, roughly.
+    /// How many records change as many pages, roughly.
     fn records(&self) -> usize {
         match self {
             Job::Record(records, _) => records.count(),
-            Job::Mark(requests, _) => requests.len(),
+            // A mark is in no index, so it changes one page.
+            Job::Mark(requests, _) => requests.len().div_ceil(8),
             Job::Statements(..) => super::bulk::CHUNK,
         }
     }
