@@ -104,6 +104,7 @@ impl SqliteStorage {
         } else {
             let (connector, mut writer) = Connector::for_writing(path, options.synchronous).await?;
             record::create_recorder(&mut writer).await.map_err(storage_error)?;
+            mark::create_marker(&mut writer).await.map_err(storage_error)?;
             (connector, writer)
         };
         let commits = ForeignCommits::begin(&mut main).await.map_err(storage_error)?;

@@ -230,7 +230,7 @@ impl Removal {
 }
 
 /// Whether an index leads to few rows.
-fn has_index(columns: &[Column]) -> bool {
+pub(crate) fn has_index(columns: &[Column]) -> bool {
     let has = |column| columns.contains(&column);
     has(Column::Unihash) || has(Column::Method) && (has(Column::Taskhash) || has(Column::Outhash))
 }

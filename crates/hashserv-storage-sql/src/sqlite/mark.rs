@@ -4,9 +4,20 @@ use hashserv_storage::{Column, MarkRequest};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
+use super::bulk::has_index;
 use super::error::SharedError;
 use super::json::{self, Items};
 use super::transaction::{roll_back, run_statements};
+
+/// A view into which the rows that match a run of requests are inserted as one row: their ids, and which of the
+/// requests each matches. So they are searched for once, to be counted and to be marked.
+const CREATE_MARKER: &str = "
+CREATE TEMP VIEW matches AS SELECT NULL AS mark, NULL AS ids, NULL AS requests;
+CREATE TEMP TRIGGER mark_matches INSTEAD OF INSERT ON matches BEGIN
+    UPDATE unihashes_v3 SET gc_mark = NEW.mark
+        WHERE gc_mark <> NEW.mark AND id IN (SELECT value FROM json_each(NEW.ids));
+END;
+";
 
 const SET_CURRENT: &str = "\
     INSERT INTO config (name, value) VALUES ('gc-mark', ?2) \
@@ -17,6 +28,12 @@ struct Run<'a> {
     mark: &'a str,
     columns: Vec<Column>,
     values: Vec<Vec<&'a str>>,
+}
+
+/// Prepares the connection that writes.
+pub(crate) async fn create_marker(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    writer.execute(CREATE_MARKER).await?;
+    Ok(())
 }
 
 /// Serves the requests one after the other in one transaction; tells how many rows each matched.
@@ -55,10 +72,23 @@ async fn mark_run(
     };
     let arguments = [json::array([&tuples]), run.mark.to_owned()];
     let found = run_statements(writer, AssertSqlSafe(sql), arguments).await?;
-    let found = json::parse_numbers(&found)
-        .and_then(|found| json::expect_count(found, run.values.len()))
-        .map_err(|error| sqlx::Error::Decode(error.into()))?;
-    Ok(found.into_iter().map(i64::unsigned_abs).collect())
+    counts(&found, run).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// How many rows each request of the run matches, from what its statement gave.
+fn counts(found: &str, run: &Run<'_>) -> Result<Vec<u64>, serde_json::Error> {
+    let numbers = json::parse_numbers(found)?;
+    if !has_index(&run.columns) {
+        let counts = json::expect_count(numbers, run.values.len())?;
+        return Ok(counts.into_iter().map(i64::unsigned_abs).collect());
+    }
+    let mut counts = vec![0; run.values.len()];
+    for request in numbers {
+        if let Some(count) = usize::try_from(request).ok().and_then(|request| counts.get_mut(request)) {
+            *count += 1;
+        }
+    }
+    Ok(counts)
 }
 
 fn runs<'a>(requests: impl IntoIterator<Item = &'a MarkRequest>) -> Vec<Run<'a>> {
@@ -79,8 +109,8 @@ fn runs<'a>(requests: impl IntoIterator<Item = &'a MarkRequest>) -> Vec<Run<'a>>
     runs
 }
 
-/// Makes ?2 the current mark, tells how many rows each tuple of values in ?1 matches, and marks those. Of one column
-/// there are values instead of tuples.
+/// Makes ?2 the current mark, and marks the rows that match a tuple of values in ?1. Of one column there are values
+/// instead of tuples. Tells how many rows each tuple matches; with an index, which tuple each row matches.
 fn mark_sql(columns: &[Column]) -> String {
     if columns.is_empty() {
         return format!("{SET_CURRENT}; SELECT json_group_array(0) FROM json_each(?1)");
@@ -93,6 +123,14 @@ fn mark_sql(columns: &[Column]) -> String {
         }
     });
     let matches = matches.collect::<Vec<_>>().join(" AND ");
+    if has_index(columns) {
+        return format!(
+            "{SET_CURRENT}; \
+             INSERT INTO matches SELECT ?2, json_group_array(u.id), json_group_array(t.key) \
+             FROM json_each(?1) AS t CROSS JOIN unihashes_v3 AS u WHERE {matches} RETURNING requests"
+        );
+    }
+    // All rows may match: they are not listed, but searched for twice.
     format!(
         "{SET_CURRENT}; \
          SELECT json_group_array((SELECT count(*) FROM unihashes_v3 AS u WHERE {matches})) FROM json_each(?1) AS t; \
