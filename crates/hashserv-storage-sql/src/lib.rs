@@ -10,10 +10,14 @@
 mod closing;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod gather;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod indexes;
 mod name;
 mod options;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

@@ -12,6 +12,7 @@ use super::record::naive_time;
 use super::texts::is_storable;
 use super::transaction::{notify_removal, program};
 use super::writer::{Program, Writer};
+use crate::indexes::has_index;
 
 /// How many rows a transaction removes at most.
 const CHUNK: usize = 2000;
@@ -267,10 +268,4 @@ fn find_by(table: &str, matches: &str, has_index: bool) -> String {
          (SELECT x.id::bigint AS id, x.id AS number FROM {table} AS x WHERE {matches} {fence}) AS y \
          WHERE y.number > $1 ORDER BY y.number LIMIT {CHUNK}) AS f"
     )
-}
-
-/// Whether an index leads to few rows.
-fn has_index(columns: &[Column]) -> bool {
-    let has = |column| columns.contains(&column);
-    has(Column::Unihash) || has(Column::Method) && (has(Column::Taskhash) || has(Column::Outhash))
 }

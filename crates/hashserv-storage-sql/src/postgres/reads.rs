@@ -13,10 +13,11 @@ use sqlx::{Arguments as _, FromRow, SqlSafeStr as _, SqlStr};
 use super::error::Failure;
 use super::link::Links;
 use super::patience::Patience;
-use super::rows::{Outhash, Stored, Unified, User};
+use super::rows::Stored;
 use super::schema::TABLES;
 use super::server::{Server, Session};
 use super::texts::is_storable;
+use crate::rows::{Outhash, Unified, User};
 
 /// How long to wait for a connection and for a row.
 const ROW_LIMIT: Duration = Duration::from_secs(10);

@@ -13,6 +13,7 @@ use super::error::storage_error;
 use super::json;
 use super::transaction::transaction;
 use super::writer::{Statements, Writer};
+use crate::indexes::has_index;
 
 /// How many rows a transaction removes at most.
 pub(crate) const CHUNK: usize = 2000;
@@ -227,10 +228,4 @@ impl Removal {
             values: values.into_iter().map(str::to_owned).collect(),
         })
     }
-}
-
-/// Whether an index leads to few rows.
-pub(crate) fn has_index(columns: &[Column]) -> bool {
-    let has = |column| columns.contains(&column);
-    has(Column::Unihash) || has(Column::Method) && (has(Column::Taskhash) || has(Column::Outhash))
 }

@@ -4,10 +4,10 @@ use hashserv_storage::{Column, MarkRequest};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use super::bulk::has_index;
 use super::error::SharedError;
 use super::json::{self, Items};
 use super::transaction::{roll_back, run_statements};
+use crate::indexes::has_index;
 
 /// A view into which the rows that match a run of requests are inserted as one row: their ids, and which of the
 /// requests each matches. So they are searched for once, to be counted and to be marked.

@@ -1,7 +1,7 @@
 //! Reads of single rows, of accounts, and of totals.
 
 use hashserv_storage::{
-    Details, GcStatus, OuthashKey, OuthashRow, StorageError, StoredUnihash, TableUsage, TaskKey, Timestamp,
+    GcStatus, OuthashKey, OuthashRow, StorageError, StoredUnihash, TableUsage, TaskKey, Timestamp,
     UnifiedRow, Unihash, UnihashEntry, UserRecord,
 };
 use sqlx::sqlite::{SqlitePool, SqliteRow};
@@ -10,6 +10,7 @@ use sqlx::{FromRow, Row as _};
 use super::connect::Connector;
 use super::error::storage_error;
 use super::schema::TABLES;
+use crate::rows::{Outhash, TableRow, Unified, User};
 
 /// How many connections read rows.
 const ROW_CONNECTIONS: u32 = 2;
@@ -157,49 +158,20 @@ impl Reads {
     }
 }
 
-struct Outhash(OuthashRow);
-struct Unified(UnifiedRow);
-struct User(UserRecord);
-
-impl FromRow<'_, SqliteRow> for Outhash {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let created: Option<String> = row.try_get("created")?;
-        Ok(Outhash(OuthashRow {
-            id: row.try_get("id")?,
-            method: row.try_get("method")?,
-            taskhash: row.try_get("taskhash")?,
-            outhash: row.try_get("outhash")?,
-            created: created.as_deref().and_then(Timestamp::parse),
-            details: Details {
-                owner: row.try_get("owner")?,
-                pn: row.try_get("PN")?,
-                pv: row.try_get("PV")?,
-                pr: row.try_get("PR")?,
-                task: row.try_get("task")?,
-                outhash_siginfo: row.try_get("outhash_siginfo")?,
-            },
-        }))
+impl TableRow for SqliteRow {
+    fn number(&self, column: &str) -> Result<i64, sqlx::Error> {
+        self.try_get(column)
     }
-}
 
-impl FromRow<'_, SqliteRow> for Unified {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let unihash: String = row.try_get("unihash")?;
-        Ok(Unified(UnifiedRow {
-            report: Outhash::from_row(row)?.0,
-            unihash: Unihash::from_stored(&unihash),
-            gc_mark: row.try_get("gc_mark")?,
-        }))
+    fn text(&self, column: &str) -> Result<String, sqlx::Error> {
+        self.try_get(column)
     }
-}
 
-impl FromRow<'_, SqliteRow> for User {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(User(UserRecord {
-            id: row.try_get("id")?,
-            name: row.try_get("username")?,
-            token_hash: row.try_get("token")?,
-            permissions: row.try_get("permissions")?,
-        }))
+    fn optional_text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
+        self.try_get(column)
+    }
+
+    fn created(&self) -> Result<Option<Timestamp>, sqlx::Error> {
+        Ok(self.optional_text("created")?.as_deref().and_then(Timestamp::parse))
     }
 }
