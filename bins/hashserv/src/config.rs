@@ -11,7 +11,8 @@ use tracing::Level;
 use crate::arguments::{Arguments, DEFAULT_BIND};
 use crate::error::StartError;
 use crate::memory::default_cache_entries;
-use crate::upstream::{UpstreamConfig, negative_ttl, seconds};
+use crate::upstream::{UpstreamConfig, negative_ttl};
+use crate::value::{at_least, present, seconds};
 
 /// A message must be able to hold a report with some text of what was hashed.
 const MIN_MESSAGE: usize = 64 * 1024;
@@ -58,7 +59,7 @@ impl Config {
                 cache_entries: arguments.cache_entries.unwrap_or_else(default_cache_entries),
                 negative_ttl: negative_ttl(&arguments)?,
             },
-            admin: admin(arguments.admin_user, arguments.admin_password)?,
+            admin: admin(arguments.admin_user.as_ref(), arguments.admin_password.as_ref())?,
             limits: Limits {
                 connections: at_least("--max-connections", arguments.max_connections, 1)?,
                 message: at_least("--max-message", arguments.max_message, MIN_MESSAGE)?,
@@ -94,14 +95,12 @@ fn certificate(arguments: &Arguments, database: &DatabaseName) -> Certificate {
     Certificate::SelfSigned { directory: arguments.tls_dir.clone().unwrap_or_else(beside_database) }
 }
 
-/// An empty name or password in the environment counts as none.
 fn database_options(arguments: &Arguments) -> Result<Options, StartError> {
-    let present = |text: &String| !text.is_empty();
     Ok(Options {
         synchronous: synchronous(&arguments.synchronous)?,
         credentials: Credentials {
-            username: arguments.db_username.clone().filter(present),
-            password: arguments.db_password.clone().filter(present).map(Password::from),
+            username: present(arguments.db_username.as_ref()).map(str::to_owned),
+            password: present(arguments.db_password.as_ref()).map(str::to_owned).map(Password::from),
         },
         connect_timeout: seconds("--db-connect-timeout", arguments.db_connect_timeout)?,
         pool_size: at_least("--db-pool-size", arguments.db_pool_size, 5)?,
@@ -132,11 +131,11 @@ fn anonymous_permissions(given: &[String]) -> Result<Permissions, StartError> {
     Ok(permissions)
 }
 
-/// The administrator. An empty text in the environment counts as none.
-fn admin(name: Option<String>, password: Option<String>) -> Result<Option<Admin>, StartError> {
-    let present = |text: &String| !text.is_empty();
-    match (name.filter(present), password.filter(present)) {
-        (Some(name), Some(password)) => Ok(Some(Admin { name, password: Token::from(password) })),
+fn admin(name: Option<&String>, password: Option<&String>) -> Result<Option<Admin>, StartError> {
+    match (present(name), present(password)) {
+        (Some(name), Some(password)) => {
+            Ok(Some(Admin { name: name.to_owned(), password: Token::from(password.to_owned()) }))
+        }
         (None, None) => Ok(None),
         _ => Err(StartError::IncompleteAdmin),
     }
@@ -155,10 +154,6 @@ fn log_level(name: &str) -> Result<Level, StartError> {
             choices: "ERROR, WARNING, INFO, DEBUG, TRACE",
         }),
     }
-}
-
-fn at_least(option: &'static str, value: usize, least: usize) -> Result<usize, StartError> {
-    if value < least { Err(StartError::TooSmall { option, least }) } else { Ok(value) }
 }
 
 #[cfg(test)]

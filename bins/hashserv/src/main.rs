@@ -11,6 +11,7 @@ mod serve;
 mod signals;
 mod tls;
 mod upstream;
+mod value;
 
 use std::process::ExitCode;
 

@@ -13,9 +13,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
-
-/// The longest that times may be set to, in seconds.
-const MAX_SECONDS: f64 = 24.0 * 60.0 * 60.0;
+use crate::value::{present, seconds};
 
 /// The server that is asked what is not known here.
 #[derive(Debug)]
@@ -70,15 +68,6 @@ impl UpstreamConfig {
 /// How long what the upstream does not know is not asked again.
 pub(crate) fn negative_ttl(arguments: &Arguments) -> Result<Duration, StartError> {
     seconds("--upstream-negative-ttl", arguments.upstream_negative_ttl)
-}
-
-/// A number of seconds within bounds.
-pub(crate) fn seconds(option: &'static str, value: f64) -> Result<Duration, StartError> {
-    if (0.0..=MAX_SECONDS).contains(&value) {
-        Ok(Duration::from_secs_f64(value))
-    } else {
-        Err(StartError::Seconds { option, most: MAX_SECONDS })
-    }
 }
 
 fn login(arguments: &Arguments) -> Result<Option<(String, String)>, StartError> {
@@ -140,10 +129,6 @@ fn is_same_host(own: &Host, upstream: &Host) -> bool {
     own.port == upstream.port
         && (own.name == upstream.name
             || everywhere.contains(&own.name.as_str()) && local.contains(&upstream.name.as_str()))
-}
-
-fn present(text: Option<&String>) -> Option<&str> {
-    text.map(String::as_str).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
