@@ -67,6 +67,7 @@ async fn mark_run(
     sql: String,
 ) -> Result<Vec<u64>, sqlx::Error> {
     let tuples = match run.columns[..] {
+        // SQLite need not read the text of each tuple again.
         [_] => Items::of_texts(run.values.iter().flatten()),
         _ => Items::of_tuples(run.values.iter().map(Vec::as_slice)),
     };
