@@ -1,13 +1,16 @@
 //! Look-ups served from memory.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashserv_storage::{TaskKey, Unihash};
-use quick_cache::sync::Cache;
+
+use crate::table::{TOGETHER, Table};
 
 /// How many methods are told apart; hashes of further ones are not cached. BitBake has a handful.
 const MAX_METHODS: usize = 256;
+/// How many entries are added before those who look up have their turn again.
+const ADDED_TOGETHER: usize = 64;
 
 /// Remembers which unihash tasks have, and which unihashes exist.
 ///
@@ -17,29 +20,32 @@ const MAX_METHODS: usize = 256;
 /// Only hashes of 64 lower-case hex digits are kept, 32 bytes each. Others are rare, and looked up.
 #[derive(Debug)]
 pub(crate) struct LookupCache {
-    unihashes: Option<Cache<Key, [u8; 32]>>,
-    existing: Option<Cache<[u8; 32], ()>>,
-    /// Held to be read while entries are added, and to be written while all are dropped, so that no entry
-    /// that was read before a removal is added after it.
-    state: RwLock<State>,
+    /// None remembers nothing.
+    memory: Option<RwLock<Memory>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct Memory {
+    unihashes: Table<Key, Digest>,
+    existing: Table<Digest, ()>,
     /// Counts how often all was dropped.
     epoch: Epoch,
     methods: HashMap<Box<str>, u16>,
 }
 
-/// When something was read from the database: entries may be added only while it is current.
+/// When something was read from the database: entries may be added only while it is current, so that none that was
+/// read before a removal is added after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     method: u16,
-    taskhash: [u8; 32],
+    taskhash: Digest,
 }
+
+/// The 32 bytes of a hash of 64 lower-case hex digits.
+type Digest = [u8; 32];
 
 /// Drops all entries when a removal has ended, however it ended.
 #[derive(Debug)]
@@ -48,49 +54,46 @@ pub(crate) struct Removal<'a>(&'a LookupCache);
 impl LookupCache {
     /// A cache of at most so many tasks and as many unihashes; 0 remembers nothing.
     pub(crate) fn new(entries: usize) -> Self {
-        LookupCache {
-            unihashes: (entries > 0).then(|| Cache::new(entries)),
-            existing: (entries > 0).then(|| Cache::new(entries)),
-            state: RwLock::default(),
-        }
+        LookupCache { memory: (entries > 0).then(|| RwLock::new(Memory::new(entries))) }
     }
 
-    /// Whether nothing more can be added without something else being forgotten.
+    /// Whether no more tasks can be added without others being forgotten.
     pub(crate) fn is_full(&self) -> bool {
-        let has_room = |cache: &Cache<Key, [u8; 32]>| (cache.len() as u64) < cache.capacity();
-        !self.unihashes.as_ref().is_some_and(has_room)
+        self.read().is_none_or(|memory| memory.unihashes.is_full())
     }
 
-    /// Appends what is known of each task to `found`, and tells which are not known, by their position.
-    pub(crate) fn unihashes(&self, keys: &[TaskKey<'_>], found: &mut Vec<Option<Unihash>>) -> Vec<usize> {
-        let Some(cache) = &self.unihashes else {
-            found.resize(keys.len(), None);
-            return (0..keys.len()).collect();
-        };
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let mut methods = MethodMemo::new(&state.methods);
-        let mut missing = Vec::new();
-        for (position, key) in keys.iter().enumerate() {
-            let hit = cache_key(*key, &mut methods).and_then(|key| cache.get(&key));
-            if hit.is_none() {
-                missing.push(position);
+    /// What is known of each task.
+    pub(crate) fn unihashes(&self, keys: &[TaskKey<'_>]) -> Vec<Option<Unihash>> {
+        let Some(memory) = self.read() else { return vec![None; keys.len()] };
+        let mut methods = MethodMemo::new(&memory.methods);
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(TOGETHER) {
+            let mut asked = [None; TOGETHER];
+            for (asked, key) in asked.iter_mut().zip(keys) {
+                *asked = cache_key(*key, &mut methods);
             }
-            found.push(hit.map(Unihash::from));
+            memory.unihashes.get_together(&asked[..keys.len()], |hit| found.push(hit.map(Unihash::from)));
         }
-        missing
+        found
     }
 
-    /// Whether the unihash is known to exist.
-    pub(crate) fn exists(&self, unihash: &Unihash) -> bool {
-        match (&self.existing, unihash.digest()) {
-            (Some(cache), Some(digest)) => cache.get(digest).is_some(),
-            _ => false,
+    /// Whether each unihash is known to exist.
+    pub(crate) fn existence(&self, unihashes: &[Unihash]) -> Vec<bool> {
+        let Some(memory) = self.read() else { return vec![false; unihashes.len()] };
+        let mut found = Vec::with_capacity(unihashes.len());
+        for unihashes in unihashes.chunks(TOGETHER) {
+            let mut asked = [None; TOGETHER];
+            for (asked, unihash) in asked.iter_mut().zip(unihashes) {
+                *asked = unihash.digest().copied();
+            }
+            memory.existing.get_together(&asked[..unihashes.len()], |hit| found.push(hit.is_some()));
         }
+        found
     }
 
     /// When a read from the database begins.
     pub(crate) fn epoch(&self) -> Epoch {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).epoch
+        self.read().map(|memory| memory.epoch).unwrap_or_default()
     }
 
     /// Adds unihashes that were read from the database since `epoch`.
@@ -99,29 +102,18 @@ impl LookupCache {
         epoch: Epoch,
         entries: impl Iterator<Item = (TaskKey<'a>, &'a Unihash)>,
     ) {
-        let Some(cache) = &self.unihashes else { return };
-        for (key, unihash) in entries {
-            self.add_method(key.method);
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            if state.epoch != epoch {
-                return;
+        self.add(epoch, entries, |memory, (key, unihash)| {
+            if let (Some(key), Some(digest)) = (memory.key_to_add(key), unihash.digest()) {
+                memory.unihashes.insert(key, *digest);
             }
-            let key = cache_key(key, &mut MethodMemo::new(&state.methods));
-            if let (Some(key), Some(digest)) = (key, unihash.digest()) {
-                cache.insert(key, *digest);
-            }
-        }
+        });
     }
 
     /// Adds unihashes that were found in the database since `epoch`.
     pub(crate) fn add_existing<'a>(&self, epoch: Epoch, unihashes: impl Iterator<Item = &'a Unihash>) {
-        let Some(cache) = &self.existing else { return };
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        if state.epoch == epoch {
-            for digest in unihashes.filter_map(Unihash::digest) {
-                cache.insert(*digest, ());
-            }
-        }
+        self.add(epoch, unihashes.filter_map(Unihash::digest), |memory, digest| {
+            memory.existing.insert(*digest, ());
+        });
     }
 
     /// Begins a removal from the database; all entries are dropped when the value is.
@@ -131,33 +123,66 @@ impl LookupCache {
 
     /// Drops all entries, and those that are being read.
     pub(crate) fn clear(&self) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.epoch = Epoch(state.epoch.0 + 1);
-        if let Some(cache) = &self.unihashes {
-            cache.clear();
-        }
-        if let Some(cache) = &self.existing {
-            cache.clear();
+        let forgotten = self.write().map(|mut memory| memory.forget_all());
+        // Much memory takes long to be freed; nobody waits for the lock meanwhile.
+        drop(forgotten);
+    }
+
+    fn add<T>(&self, epoch: Epoch, items: impl Iterator<Item = T>, insert: impl Fn(&mut Memory, T)) {
+        let mut items = items.peekable();
+        while items.peek().is_some() {
+            match self.write() {
+                Some(mut memory) if memory.epoch == epoch => {
+                    items.by_ref().take(ADDED_TOGETHER).for_each(|item| insert(&mut memory, item));
+                }
+                _ => return,
+            }
         }
     }
 
-    /// Gives a method a number, if there is one left. Only methods that are in the database come here.
-    fn add_method(&self, method: &str) {
-        let known = self.state.read().unwrap_or_else(PoisonError::into_inner).methods.contains_key(method);
-        if !known {
-            let methods = &mut self.state.write().unwrap_or_else(PoisonError::into_inner).methods;
-            if let Ok(number) = u16::try_from(methods.len())
-                && methods.len() < MAX_METHODS
-            {
-                methods.entry(method.into()).or_insert(number);
-            }
-        }
+    fn read(&self) -> Option<RwLockReadGuard<'_, Memory>> {
+        Some(self.memory.as_ref()?.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self) -> Option<RwLockWriteGuard<'_, Memory>> {
+        Some(self.memory.as_ref()?.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Drop for Removal<'_> {
     fn drop(&mut self) {
         self.0.clear();
+    }
+}
+
+impl Memory {
+    fn new(entries: usize) -> Self {
+        Memory {
+            unihashes: Table::new(entries),
+            existing: Table::new(entries),
+            epoch: Epoch::default(),
+            methods: HashMap::new(),
+        }
+    }
+
+    /// Begins anew; gives what was remembered.
+    fn forget_all(&mut self) -> Self {
+        let anew = Memory {
+            unihashes: self.unihashes.emptied(),
+            existing: self.existing.emptied(),
+            epoch: Epoch(self.epoch.0 + 1),
+            methods: std::mem::take(&mut self.methods),
+        };
+        std::mem::replace(self, anew)
+    }
+
+    /// The key of a task that is in the database; its method is given a number, if there is one left.
+    fn key_to_add(&mut self, key: TaskKey<'_>) -> Option<Key> {
+        if !self.methods.contains_key(key.method) && self.methods.len() < MAX_METHODS {
+            let number = u16::try_from(self.methods.len()).ok()?;
+            self.methods.insert(key.method.into(), number);
+        }
+        cache_key(key, &mut MethodMemo::new(&self.methods))
     }
 }
 
@@ -188,8 +213,7 @@ fn cache_key(key: TaskKey<'_>, methods: &mut MethodMemo<'_>) -> Option<Key> {
     Some(Key { method: methods.number(key.method)?, taskhash: digest(key.taskhash)? })
 }
 
-/// The 32 bytes of a hash of 64 lower-case hex digits.
-fn digest(hash: &str) -> Option<[u8; 32]> {
+fn digest(hash: &str) -> Option<Digest> {
     Unihash::parse(hash).ok().and_then(|hash| hash.digest().copied())
 }
 
@@ -206,10 +230,7 @@ mod tests {
     }
 
     fn look_up(cache: &LookupCache, taskhash: &str) -> Option<String> {
-        let mut found = Vec::new();
-        let missing = cache.unihashes(&[key(taskhash)], &mut found);
-        assert_eq!(missing.len(), found.iter().filter(|hit| hit.is_none()).count());
-        found[0].as_ref().map(ToString::to_string)
+        cache.unihashes(&[key(taskhash)])[0].as_ref().map(ToString::to_string)
     }
 
     fn add(cache: &LookupCache, epoch: Epoch, taskhash: &str, unihash: &str) {
@@ -218,16 +239,20 @@ mod tests {
         cache.add_existing(epoch, [&unihash].into_iter());
     }
 
+    fn exists(cache: &LookupCache, unihash: &str) -> bool {
+        cache.existence(&[Unihash::from_stored(unihash)])[0]
+    }
+
     #[test]
     fn what_was_added_is_found_until_something_is_removed() {
         let cache = LookupCache::new(100);
         add(&cache, cache.epoch(), &hash("a"), &hash("b"));
         assert_eq!(look_up(&cache, &hash("a")), Some(hash("b")));
-        assert!(cache.exists(&Unihash::from_stored(&hash("b"))));
+        assert!(exists(&cache, &hash("b")));
         assert_eq!(look_up(&cache, &hash("c")), None);
         drop(cache.removal());
         assert_eq!(look_up(&cache, &hash("a")), None);
-        assert!(!cache.exists(&Unihash::from_stored(&hash("b"))));
+        assert!(!exists(&cache, &hash("b")));
     }
 
     #[test]
@@ -237,18 +262,31 @@ mod tests {
         drop(cache.removal());
         add(&cache, epoch, &hash("a"), &hash("b"));
         assert_eq!(look_up(&cache, &hash("a")), None);
-        assert!(!cache.exists(&Unihash::from_stored(&hash("b"))));
+        assert!(!exists(&cache, &hash("b")));
     }
 
     #[test]
     fn methods_are_told_apart() {
         let cache = LookupCache::new(100);
         add(&cache, cache.epoch(), &hash("a"), &hash("b"));
-        let mut found = Vec::new();
         let taskhash = hash("a");
         let keys = [TaskKey { method: "other", taskhash: &taskhash }, key(&taskhash)];
-        assert_eq!(cache.unihashes(&keys, &mut found), [0]);
-        assert_eq!(found[1].as_ref().map(ToString::to_string), Some(hash("b")));
+        assert_eq!(cache.unihashes(&keys), [None, Some(Unihash::from_stored(&hash("b")))]);
+    }
+
+    #[test]
+    fn of_many_each_has_its_own_answer() {
+        let cache = LookupCache::new(1000);
+        let taskhashes: Vec<String> = (0..100).map(|number| format!("{number:064x}")).collect();
+        let unihashes: Vec<Unihash> = taskhashes.iter().map(|hash| Unihash::from_stored(hash)).collect();
+        let keys: Vec<TaskKey<'_>> = taskhashes.iter().map(|taskhash| key(taskhash)).collect();
+        let added = || keys.iter().copied().zip(&unihashes).step_by(3);
+        cache.add_unihashes(cache.epoch(), added());
+        cache.add_existing(cache.epoch(), added().map(|(_, unihash)| unihash));
+        for (number, hit) in cache.unihashes(&keys).iter().enumerate() {
+            assert_eq!(hit.as_ref(), (number % 3 == 0).then_some(&unihashes[number]));
+        }
+        assert_eq!(cache.existence(&unihashes), (0..100).map(|number| number % 3 == 0).collect::<Vec<_>>());
     }
 
     #[test]
@@ -265,7 +303,7 @@ mod tests {
         let cache = LookupCache::new(0);
         add(&cache, cache.epoch(), &hash("a"), &hash("b"));
         assert_eq!(look_up(&cache, &hash("a")), None);
-        assert!(!cache.exists(&Unihash::from_stored(&hash("b"))));
+        assert!(!exists(&cache, &hash("b")));
     }
 
     #[test]
@@ -278,7 +316,8 @@ mod tests {
             let key = TaskKey { method, taskhash: &taskhash };
             cache.add_unihashes(cache.epoch(), [(key, &unihash)].into_iter());
         }
-        assert!(cache.unihashes.as_ref().unwrap().len() <= 10);
-        assert_eq!(cache.state.read().unwrap().methods.len(), MAX_METHODS);
+        let known = |method| cache.unihashes(&[TaskKey { method, taskhash: &taskhash }]) != [None];
+        assert!(names.iter().filter(|method| known(method)).count() <= 10);
+        assert_eq!(cache.read().unwrap().methods.len(), MAX_METHODS);
     }
 }

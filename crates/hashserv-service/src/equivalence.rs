@@ -46,12 +46,11 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, ServiceError> {
-        let mut found = Vec::with_capacity(keys.len());
-        let missing = self.cache.unihashes(keys, &mut found);
-        if missing.is_empty() {
+        let mut found = self.cache.unihashes(keys);
+        if found.iter().all(Option::is_some) {
             return Ok(found);
         }
-        self.read_unihashes(keys, &missing, &mut found).await?;
+        self.read_unihashes(keys, &mut found).await?;
         if let Some(upstream) = &self.upstream {
             upstream.complete_unihashes(keys, &mut found).await;
         }
@@ -64,7 +63,7 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, ServiceError> {
-        let mut exist: Vec<bool> = unihashes.iter().map(|unihash| self.cache.exists(unihash)).collect();
+        let mut exist = self.cache.existence(unihashes);
         if exist.iter().all(|exists| *exists) {
             return Ok(exist);
         }
@@ -81,9 +80,8 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn unihash(&self, key: TaskKey<'_>) -> Result<Option<Unihash>, ServiceError> {
-        let mut found = Vec::with_capacity(1);
-        let missing = self.cache.unihashes(&[key], &mut found);
-        self.read_unihashes(&[key], &missing, &mut found).await?;
+        let mut found = self.cache.unihashes(&[key]);
+        self.read_unihashes(&[key], &mut found).await?;
         match (found.pop().flatten(), &self.upstream) {
             (None, Some(upstream)) => Ok(upstream.unihash(key).await?),
             (found, _) => Ok(found),
@@ -231,19 +229,18 @@ impl Equivalence {
     /// Whether neither the task of a report nor anybody who produced its output has a unihash here.
     async fn is_new(&self, report: &Report) -> Result<bool, ServiceError> {
         let key = [report.task_key()];
-        let mut found = Vec::with_capacity(1);
-        let missing = self.cache.unihashes(&key, &mut found);
-        self.read_unihashes(&key, &missing, &mut found).await?;
+        let mut found = self.cache.unihashes(&key);
+        self.read_unihashes(&key, &mut found).await?;
         Ok(found == [None] && self.storage.unified_outhash_row(report.outhash_key()).await?.is_none())
     }
 
-    /// Reads the unihashes at the missing positions from the database, and remembers the hits.
+    /// Reads the unihashes that were not found in memory from the database, and remembers the hits.
     async fn read_unihashes(
         &self,
         keys: &[TaskKey<'_>],
-        missing: &[usize],
         found: &mut [Option<Unihash>],
     ) -> Result<(), StorageError> {
+        let missing: Vec<usize> = (0..keys.len()).filter(|position| found[*position].is_none()).collect();
         for positions in missing.chunks(MAX_BATCH) {
             let asked: Vec<TaskKey<'_>> = positions.iter().map(|position| keys[*position]).collect();
             let epoch = self.cache.epoch();

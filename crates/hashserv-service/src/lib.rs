@@ -22,6 +22,7 @@ mod negative;
 mod permissions;
 mod pull;
 mod service;
+mod table;
 mod throttle;
 mod token;
 mod upstream;

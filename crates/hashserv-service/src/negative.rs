@@ -1,10 +1,12 @@
 //! What the upstream does not know either.
 
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
 use tokio::time::Instant;
+
+use crate::table::Table;
 
 /// How many misses are remembered; 16 bytes each and some.
 const MAX_ENTRIES: usize = 100_000;
@@ -16,14 +18,14 @@ pub(crate) struct NegativeMemory {
     ttl: Duration,
     /// By a hash of the question. Should two questions share one, a hash that is known upstream counts as
     /// unknown for the time to live, which costs an artefact and breaks nothing.
-    until: Cache<u64, Instant>,
+    until: RwLock<Table<u64, Instant>>,
     hasher: RandomState,
 }
 
 impl NegativeMemory {
     /// Remembers misses for `ttl`; zero remembers none.
     pub(crate) fn new(ttl: Duration) -> Self {
-        NegativeMemory { ttl, until: Cache::new(MAX_ENTRIES), hasher: RandomState::new() }
+        NegativeMemory { ttl, until: RwLock::new(Table::new(MAX_ENTRIES)), hasher: RandomState::new() }
     }
 
     /// Whether the upstream lately did not know the answer to the question.
@@ -31,13 +33,15 @@ impl NegativeMemory {
         if self.ttl.is_zero() {
             return false;
         }
-        self.until.get(&self.hasher.hash_one(question)).is_some_and(|until| Instant::now() < until)
+        let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
+        until.get(self.hasher.hash_one(question)).is_some_and(|until| Instant::now() < until)
     }
 
     /// Remembers that the upstream did not know the answer to the question.
     pub(crate) fn add(&self, question: impl Hash) {
         if !self.ttl.is_zero() {
-            self.until.insert(self.hasher.hash_one(question), Instant::now() + self.ttl);
+            let mut until = self.until.write().unwrap_or_else(PoisonError::into_inner);
+            until.insert(self.hasher.hash_one(question), Instant::now() + self.ttl);
         }
     }
 }
