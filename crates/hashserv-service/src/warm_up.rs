@@ -11,7 +11,7 @@ use crate::cache::LookupCache;
 /// Reads the newest unihashes into the memory for look-ups until it is full or has them all.
 ///
 /// Builds that start right after the server would otherwise ask the database for every hash. As much time as it
-/// reads it leaves to others. Which unihashes exist is asked far less, and remembered when it is asked.
+/// reads it leaves to others.
 pub(crate) async fn warm_up(storage: Arc<dyn Storage>, cache: Arc<LookupCache>) {
     let begin = Instant::now();
     let mut before = None;
@@ -29,8 +29,9 @@ pub(crate) async fn warm_up(storage: Arc<dyn Storage>, cache: Arc<LookupCache>) 
         let Some(last) = page.last() else { break };
         before = Some(last.id);
         count += page.len();
-        cache
-            .add_unihashes(epoch, page.iter().map(|stored| (stored.entry.task_key(), &stored.entry.unihash)));
+        let entries = page.iter().map(|stored| &stored.entry);
+        cache.add_unihashes(epoch, entries.clone().map(|entry| (entry.task_key(), &entry.unihash)));
+        cache.add_existing(epoch, entries.map(|entry| &entry.unihash));
         sleep(started.elapsed()).await;
     }
     info!("{count} unihashes were read ahead in {:.1} s", begin.elapsed().as_secs_f64());
@@ -43,6 +44,8 @@ mod tests {
 
     use super::*;
 
+    const UNIHASH: [u8; 32] = [7; 32];
+
     /// A database with as many unihashes as fit in a page, and some.
     async fn filled(directory: &tempfile::TempDir, count: usize) -> Arc<dyn Storage> {
         let name = DatabaseName::sqlite(directory.path().join("hashserv.db"));
@@ -50,7 +53,7 @@ mod tests {
         let entries = (0..count).map(|number| UnihashEntry {
             method: "m".to_owned(),
             taskhash: taskhash(number),
-            unihash: Unihash::from([7; 32]),
+            unihash: UNIHASH.into(),
         });
         storage.record_unihashes(entries.collect()).await.unwrap();
         storage
@@ -61,7 +64,10 @@ mod tests {
     }
 
     fn remembers(cache: &LookupCache, number: usize) -> bool {
-        cache.unihashes(&[TaskKey { method: "m", taskhash: &taskhash(number) }]) != [None]
+        let unihash = Unihash::from(UNIHASH);
+        let existence = cache.existence(std::slice::from_ref(&unihash));
+        let unihashes = cache.unihashes(&[TaskKey { method: "m", taskhash: &taskhash(number) }]);
+        unihashes == [Some(unihash)] && existence == [true]
     }
 
     #[tokio::test]
