@@ -44,6 +44,7 @@ use self::record::Records;
 use self::writer::Writer;
 use crate::closing::Closing;
 use crate::options::Options;
+use crate::queue::Queue;
 
 /// How many connections may look up hashes.
 const READERS: std::ops::RangeInclusive<usize> = 1..=16;
@@ -146,7 +147,7 @@ impl SqliteStorage {
         self.bulk.as_ref().ok_or(StorageError::ReadOnly)
     }
 
-    fn writer(&self) -> Result<&Writer, StorageError> {
+    fn writer(&self) -> Result<&Queue<Writer>, StorageError> {
         self.bulk().map(|bulk| &bulk.writer)
     }
 }

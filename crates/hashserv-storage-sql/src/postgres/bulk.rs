@@ -13,6 +13,7 @@ use super::texts::is_storable;
 use super::transaction::{notify_removal, program};
 use super::writer::{Program, Writer};
 use crate::indexes::has_index;
+use crate::queue::Queue;
 
 /// How many rows a transaction removes at most.
 const CHUNK: usize = 2000;
@@ -92,7 +93,7 @@ const SWEEP_CHUNK: &str = program!(
 #[derive(Clone, Debug)]
 pub(crate) struct Bulk {
     pub(crate) reads: std::sync::Arc<Reads>,
-    pub(crate) writer: Writer,
+    pub(crate) writer: Queue<Writer>,
     /// What this storage calls itself in notifications.
     pub(crate) origin: String,
 }
@@ -197,7 +198,7 @@ impl Bulk {
     ) -> Result<Vec<i64>, StorageError> {
         let chunk = Chunk { ids, values, is_last, origin: &self.origin };
         let input = serde_json::to_string(&chunk).map_err(StorageError::backend)?;
-        self.writer.remove(Program { sql: sql.clone(), input }).await
+        self.writer.run(Program { sql: sql.clone(), input }).await
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hashserv_storage::StorageError;
 
+use crate::queue::SharedFailure;
+
 /// Codes of PostgreSQL (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 mod code {
     pub(super) const CONNECTION_CLASS: &str = "08";
@@ -63,24 +65,6 @@ impl Failure {
         Failure(Arc::new(Cause::Closed))
     }
 
-    pub(crate) fn storage_error(&self) -> StorageError {
-        match &*self.0 {
-            Cause::Closed => return StorageError::Closed,
-            Cause::NoAnswer(_) | Cause::AllInUse(_) => return StorageError::Timeout(self.0.to_string()),
-            Cause::Beginning(error) if is_of_connection(error) => {
-                return StorageError::Timeout(format!("no connection to it: {error}"));
-            }
-            Cause::Beginning(_) | Cause::Running(_) => {}
-        }
-        match self.code().as_deref() {
-            Some(code::READ_ONLY) => StorageError::ReadOnly,
-            Some(code::LOCK_TIMEOUT) => {
-                StorageError::Timeout("another server held the lock for writing for too long".to_owned())
-            }
-            _ => StorageError::backend(SharedSource(Arc::clone(&self.0))),
-        }
-    }
-
     /// Whether the same may succeed a little later.
     pub(crate) fn is_passing(&self) -> bool {
         self.is_rolled_back() || self.is_of_connection()
@@ -104,12 +88,6 @@ impl Failure {
         }
     }
 
-    /// Whether what was to be written is at fault, so that something else may well be written.
-    pub(crate) fn is_fault_of_data(&self) -> bool {
-        let classes = [code::DATA_CLASS, code::INTEGRITY_CLASS, code::LIMIT_CLASS];
-        self.code().is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
-    }
-
     fn is_of_connection(&self) -> bool {
         let (Cause::Beginning(error) | Cause::Running(error)) = &*self.0 else { return false };
         is_of_connection(error)
@@ -118,6 +96,32 @@ impl Failure {
     fn code(&self) -> Option<String> {
         let (Cause::Beginning(error) | Cause::Running(error)) = &*self.0 else { return None };
         code_of(error)
+    }
+}
+
+impl SharedFailure for Failure {
+    fn storage_error(&self) -> StorageError {
+        match &*self.0 {
+            Cause::Closed => return StorageError::Closed,
+            Cause::NoAnswer(_) | Cause::AllInUse(_) => return StorageError::Timeout(self.0.to_string()),
+            Cause::Beginning(error) if is_of_connection(error) => {
+                return StorageError::Timeout(format!("no connection to it: {error}"));
+            }
+            Cause::Beginning(_) | Cause::Running(_) => {}
+        }
+        match self.code().as_deref() {
+            Some(code::READ_ONLY) => StorageError::ReadOnly,
+            Some(code::LOCK_TIMEOUT) => {
+                StorageError::Timeout("another server held the lock for writing for too long".to_owned())
+            }
+            _ => StorageError::backend(SharedSource(Arc::clone(&self.0))),
+        }
+    }
+
+    /// Unless what was to be written is at fault.
+    fn concerns_all(&self) -> bool {
+        let classes = [code::DATA_CLASS, code::INTEGRITY_CLASS, code::LIMIT_CLASS];
+        !self.code().is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
     }
 }
 

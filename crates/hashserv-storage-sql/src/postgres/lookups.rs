@@ -16,6 +16,7 @@ use super::patience::Patience;
 use super::texts::Texts;
 use crate::closing::Closing;
 use crate::gather::{Weighed, gather};
+use crate::queue::SharedFailure as _;
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;

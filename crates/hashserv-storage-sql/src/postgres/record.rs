@@ -6,6 +6,7 @@ use serde::Serialize;
 use sqlx::{SqlSafeStr as _, SqlStr};
 
 use super::transaction::program;
+use crate::queue::{Kind, Recordable};
 
 /// Records reports one after the other, as the rules of equivalence want. Each sees those before it.
 ///
@@ -76,27 +77,18 @@ const RECORD_UNIHASHES: &str = program!(
     END"
 );
 
-/// What is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Reports,
-    Unihashes,
-}
-
-impl Kind {
-    /// Turns an array of items into an array of the unihashes that their tasks then have.
-    pub(crate) fn program(self) -> SqlStr {
-        match self {
-            Kind::Reports => RECORD_REPORTS.into_sql_str(),
-            Kind::Unihashes => RECORD_UNIHASHES.into_sql_str(),
-        }
+/// Turns an array of items into an array of the unihashes that their tasks then have.
+pub(crate) fn program(kind: Kind) -> SqlStr {
+    match kind {
+        Kind::Reports => RECORD_REPORTS.into_sql_str(),
+        Kind::Unihashes => RECORD_UNIHASHES.into_sql_str(),
     }
 }
 
 /// What one caller wants recorded.
 #[derive(Debug)]
 pub(crate) struct Records {
-    pub(crate) kind: Kind,
+    kind: Kind,
     /// JSON objects, separated by commas.
     items: String,
     count: usize,
@@ -150,12 +142,18 @@ impl Records {
         });
         Ok(Records { kind: Kind::Unihashes, items: joined(items)?, count: entries.len() })
     }
+}
 
-    pub(crate) fn count(&self) -> usize {
+impl Recordable for Records {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn count(&self) -> usize {
         self.count
     }
 
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.items.len()
     }
 }

@@ -4,6 +4,7 @@ use hashserv_storage::{NewUser, StorageError};
 
 use super::transaction::transaction;
 use super::writer::{Statements, Writer};
+use crate::queue::Queue;
 
 const CREATE: &str = transaction!(
     "INSERT INTO users (username, token, permissions) VALUES (?1, ?2, ?3) ON CONFLICT (username) DO NOTHING; \
@@ -24,32 +25,40 @@ const SET_TOKEN: &str =
 
 const DELETE: &str = transaction!("DELETE FROM users WHERE username = ?1; SELECT json_array(changes())");
 
-pub(crate) async fn create(writer: &Writer, user: NewUser) -> Result<bool, StorageError> {
+pub(crate) async fn create(writer: &Queue<Writer>, user: NewUser) -> Result<bool, StorageError> {
     change(writer, CREATE, vec![user.name, user.token_hash, user.permissions]).await
 }
 
-pub(crate) async fn put(writer: &Writer, user: NewUser) -> Result<(), StorageError> {
+pub(crate) async fn put(writer: &Queue<Writer>, user: NewUser) -> Result<(), StorageError> {
     change(writer, PUT, vec![user.name, user.token_hash, user.permissions]).await.map(|_| ())
 }
 
 pub(crate) async fn set_permissions(
-    writer: &Writer,
+    writer: &Queue<Writer>,
     name: &str,
     permissions: &str,
 ) -> Result<bool, StorageError> {
     change(writer, SET_PERMISSIONS, vec![name.to_owned(), permissions.to_owned()]).await
 }
 
-pub(crate) async fn set_token(writer: &Writer, name: &str, token_hash: &str) -> Result<bool, StorageError> {
+pub(crate) async fn set_token(
+    writer: &Queue<Writer>,
+    name: &str,
+    token_hash: &str,
+) -> Result<bool, StorageError> {
     change(writer, SET_TOKEN, vec![name.to_owned(), token_hash.to_owned()]).await
 }
 
-pub(crate) async fn delete(writer: &Writer, name: &str) -> Result<bool, StorageError> {
+pub(crate) async fn delete(writer: &Queue<Writer>, name: &str) -> Result<bool, StorageError> {
     change(writer, DELETE, vec![name.to_owned()]).await
 }
 
 /// Whether the statement changed an account.
-async fn change(writer: &Writer, sql: &'static str, arguments: Vec<String>) -> Result<bool, StorageError> {
+async fn change(
+    writer: &Queue<Writer>,
+    sql: &'static str,
+    arguments: Vec<String>,
+) -> Result<bool, StorageError> {
     let changed = writer.run(Statements { sql: sql.into(), arguments }).await?;
     Ok(changed.first().is_some_and(|rows| *rows > 0))
 }

@@ -14,6 +14,7 @@ use super::json;
 use super::transaction::transaction;
 use super::writer::{Statements, Writer};
 use crate::indexes::has_index;
+use crate::queue::Queue;
 
 /// How many rows a transaction removes at most.
 pub(crate) const CHUNK: usize = 2000;
@@ -84,7 +85,7 @@ const SWEEP_LAST: &str = transaction!(
 #[derive(Clone, Debug)]
 pub(crate) struct Bulk {
     pub(crate) scans: SqlitePool,
-    pub(crate) writer: Writer,
+    pub(crate) writer: Queue<Writer>,
 }
 
 impl Bulk {

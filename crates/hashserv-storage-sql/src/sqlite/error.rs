@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use hashserv_storage::StorageError;
 
+use crate::queue::SharedFailure;
+
 /// How long a statement waits for another process before it fails.
 pub(crate) const BUSY_SECONDS: u64 = 20;
 
@@ -39,8 +41,8 @@ pub(crate) struct SharedError(Arc<sqlx::Error>);
 #[error(transparent)]
 struct SharedSource(Arc<sqlx::Error>);
 
-impl SharedError {
-    pub(crate) fn storage_error(&self) -> StorageError {
+impl SharedFailure for SharedError {
+    fn storage_error(&self) -> StorageError {
         match primary_code(&self.0) {
             Some(code::BUSY | code::LOCKED) => StorageError::Timeout(busy_text()),
             Some(code::READONLY) => StorageError::ReadOnly,
@@ -48,8 +50,7 @@ impl SharedError {
         }
     }
 
-    /// Whether the same would happen to any other write just now, so that there is no use in trying.
-    pub(crate) fn concerns_all(&self) -> bool {
+    fn concerns_all(&self) -> bool {
         matches!(primary_code(&self.0), None | Some(code::BUSY | code::LOCKED | code::READONLY))
     }
 }

@@ -12,6 +12,7 @@ use super::error::SharedError;
 use super::json::{self, Items};
 use crate::closing::Closing;
 use crate::gather::{Weighed, gather};
+use crate::queue::SharedFailure as _;
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::error::SharedError;
 use super::json::{self, Items};
 use super::transaction::run_statements;
+use crate::queue::{Kind, Recordable};
 
 /// A view that records the reports inserted into it, one after the other, as the rules of equivalence want.
 ///
@@ -77,17 +78,10 @@ pub(crate) async fn create_recorder(writer: &mut SqliteConnection) -> Result<(),
     Ok(())
 }
 
-/// What is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Reports,
-    Unihashes,
-}
-
 /// What one caller wants recorded.
 #[derive(Debug)]
 pub(crate) struct Records {
-    pub(crate) kind: Kind,
+    kind: Kind,
     /// What to record.
     items: Items,
     /// The tasks whose unihashes are wanted.
@@ -110,12 +104,18 @@ impl Records {
             keys: Items::of_task_keys(entries.iter().map(UnihashEntry::task_key)),
         }
     }
+}
 
-    pub(crate) fn count(&self) -> usize {
+impl Recordable for Records {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn count(&self) -> usize {
         self.items.count()
     }
 
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.items.bytes() + self.keys.bytes()
     }
 }
