@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::closing::Closing;
 
-/// After how many records the log is moved. A record changes some nine pages, many of them again and again: the more
+/// After how many records the log is moved. A record changes some ten pages, many of them again and again: the more
 /// records, the fewer pages are moved for each.
 const DUE_RECORDS: usize = 16_000;
 /// When the log is moved at the latest after something was written.

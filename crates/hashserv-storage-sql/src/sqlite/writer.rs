@@ -62,7 +62,7 @@ impl Transactions for Writer {
     async fn mark(&mut self, requests: &[&MarkRequest]) -> Result<Vec<u64>, SharedError> {
         let _writing = self.log.writing().await;
         let counts = mark(&mut self.connection, requests.iter().copied()).await?;
-        // A mark is in no index, so it changes one page and not some nine.
+        // A mark is in no index, so it changes one page and not some ten.
         self.log.add(requests.len().div_ceil(8));
         Ok(counts)
     }
