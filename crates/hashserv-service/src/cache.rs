@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashserv_storage::{TaskKey, Unihash};
 
-use crate::table::{TOGETHER, Table};
+use crate::table::Table;
 
 /// How many methods are told apart; hashes of further ones are not cached. BitBake has a handful.
 const MAX_METHODS: usize = 256;
@@ -67,13 +67,8 @@ impl LookupCache {
         let Some(memory) = self.read() else { return vec![None; keys.len()] };
         let mut methods = MethodMemo::new(&memory.methods);
         let mut found = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(TOGETHER) {
-            let mut asked = [None; TOGETHER];
-            for (asked, key) in asked.iter_mut().zip(keys) {
-                *asked = cache_key(*key, &mut methods);
-            }
-            memory.unihashes.get_together(&asked[..keys.len()], |hit| found.push(hit.map(Unihash::from)));
-        }
+        let asked = keys.iter().map(|key| cache_key(*key, &mut methods));
+        memory.unihashes.get_all(asked, |hit| found.push(hit.map(Unihash::from)));
         found
     }
 
@@ -81,13 +76,8 @@ impl LookupCache {
     pub(crate) fn existence(&self, unihashes: &[Unihash]) -> Vec<bool> {
         let Some(memory) = self.read() else { return vec![false; unihashes.len()] };
         let mut found = Vec::with_capacity(unihashes.len());
-        for unihashes in unihashes.chunks(TOGETHER) {
-            let mut asked = [None; TOGETHER];
-            for (asked, unihash) in asked.iter_mut().zip(unihashes) {
-                *asked = unihash.digest().copied();
-            }
-            memory.existing.get_together(&asked[..unihashes.len()], |hit| found.push(hit.is_some()));
-        }
+        let asked = unihashes.iter().map(|unihash| unihash.digest().copied());
+        memory.existing.get_all(asked, |hit| found.push(hit.is_some()));
         found
     }
 

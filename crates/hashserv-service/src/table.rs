@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// How many keys are looked up together, at most.
-pub(crate) const TOGETHER: usize = 32;
+const TOGETHER: usize = 32;
 
 /// In how many parts a large table is divided: each grows by itself, and so nobody has to wait long for it.
 const PARTS: usize = 64;
@@ -76,12 +76,30 @@ impl<K: Copy + Eq + Hash, V: Copy, S: BuildHasher> Table<K, V, S> {
     /// The value of a key.
     pub(crate) fn get(&self, key: K) -> Option<V> {
         let mut value = None;
-        self.get_together(&[Some(key)], |found| value = found);
+        self.get_all([Some(key)], |found| value = found);
         value
     }
 
-    /// Hands the values of the first [`TOGETHER`] keys to `found`, in their order; there is none for no key.
-    pub(crate) fn get_together(&self, keys: &[Option<K>], mut found: impl FnMut(Option<V>)) {
+    /// Hands the values of all keys to `found`, in their order; there is none for no key.
+    pub(crate) fn get_all(
+        &self,
+        keys: impl IntoIterator<Item = Option<K>>,
+        mut found: impl FnMut(Option<V>),
+    ) {
+        let mut keys = keys.into_iter().peekable();
+        while keys.peek().is_some() {
+            let mut asked = [None; TOGETHER];
+            let mut count = 0;
+            for (asked, key) in asked.iter_mut().zip(&mut keys) {
+                *asked = key;
+                count += 1;
+            }
+            self.get_together(&asked[..count], &mut found);
+        }
+    }
+
+    /// As [`get_all`](Self::get_all), for [`TOGETHER`] keys at most.
+    fn get_together(&self, keys: &[Option<K>], found: &mut impl FnMut(Option<V>)) {
         let mut hashes = [0; TOGETHER];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = key.map_or(0, |key| self.hasher.hash_one(key));
@@ -255,7 +273,7 @@ mod tests {
         table.insert(1, 10);
         table.insert(2, 20);
         let mut found = Vec::new();
-        table.get_together(&[Some(2), None, Some(3), Some(1)], |value| found.push(value));
+        table.get_all([Some(2), None, Some(3), Some(1)], |value| found.push(value));
         assert_eq!(found, [Some(20), None, None, Some(10)]);
     }
 
