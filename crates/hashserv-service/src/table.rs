@@ -1,14 +1,18 @@
 //! A bounded table in memory, made for looking up many keys at once.
 //!
-//! Where the table is larger than the processor's caches, a look-up waits for the main memory: for the place of the
-//! key, and then for its entry. A processor waits for some ten such reads at the same time, but only if few
-//! instructions and no lock lie between them. So keys are looked up together: first the hashes of all, then the places
-//! of all, then the entries of all; and a lock, where there is one, is held once for all of them.
+//! Where the table is larger than the processor's caches, a look-up waits for the main memory: for the index of the
+//! entry, and then for the entry. A processor waits for dozens of such reads at the same time, but only if few
+//! instructions and no lock lie between them. So keys are looked up together: first all indexes are read, then all
+//! entries, and only then is it decided which are the right ones; and a lock, where there is one, is held once for all.
+
+mod index;
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::quality::RandomState;
+
+use self::index::{Index, ShortHash};
 
 /// How many keys are looked up together, at most.
 const TOGETHER: usize = 32;
@@ -20,7 +24,7 @@ const PART_ENTRIES: usize = 1024;
 
 /// Keeps at most so many values; for a further one another is dropped, that was not looked up lately.
 #[derive(Debug)]
-pub(crate) struct Table<K, V, S = DefaultHashBuilder> {
+pub(crate) struct Table<K, V, S = RandomState> {
     parts: Box<[Part<K, V>]>,
     /// How many entries each part may have.
     part_capacity: usize,
@@ -29,18 +33,18 @@ pub(crate) struct Table<K, V, S = DefaultHashBuilder> {
 
 #[derive(Debug)]
 struct Part<K, V> {
-    places: HashTable<Place>,
+    index: Index,
     entries: Vec<Entry<K, V>>,
     /// Which entry is the next to be dropped, unless it was used.
     hand: usize,
 }
 
-/// Where an entry is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    /// The lower half of the key's hash: it tells nearly always whether the entry is the right one, without touching it.
-    hash: u32,
+/// What was read of an entry.
+#[derive(Clone, Copy)]
+struct Seen<K, V> {
     index: u32,
+    key: K,
+    value: V,
 }
 
 #[derive(Debug)]
@@ -54,7 +58,7 @@ struct Entry<K, V> {
 impl<K: Copy + Eq + Hash, V: Copy> Table<K, V> {
     /// An empty table for so many entries, at least one.
     pub(crate) fn new(capacity: usize) -> Self {
-        Table::with_hasher(capacity, DefaultHashBuilder::default())
+        Table::with_hasher(capacity, RandomState::default())
     }
 }
 
@@ -104,14 +108,24 @@ impl<K: Copy + Eq + Hash, V: Copy, S: BuildHasher> Table<K, V, S> {
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = key.map_or(0, |key| self.hasher.hash_one(key));
         }
-        let mut places = [None; TOGETHER];
-        for ((place, hash), _) in places.iter_mut().zip(hashes).zip(keys) {
-            *place = self.part(hash).likely_place(hash);
+        self.touch(&hashes[..keys.len()]);
+        let mut indexes = [None; TOGETHER];
+        for ((index, hash), _) in indexes.iter_mut().zip(hashes).zip(keys) {
+            *index = self.part(hash).likely(hash);
         }
-        for ((key, hash), place) in keys.iter().zip(hashes).zip(places) {
-            let entry = key.zip(place).and_then(|(key, place)| self.part(hash).entry(key, hash, place));
-            found(entry.map(Entry::use_value));
+        let mut seen = [None; TOGETHER];
+        for ((seen, hash), index) in seen.iter_mut().zip(hashes).zip(indexes) {
+            *seen = index.map(|index| self.part(hash).see(index));
         }
+        for ((key, hash), seen) in keys.iter().zip(hashes).zip(seen) {
+            found(key.and_then(|key| self.part(hash).use_value(key, hash, seen)));
+        }
+    }
+
+    /// Makes the processor fetch what tells the indexes: nothing depends on what is read, so it waits for all at once.
+    fn touch(&self, hashes: &[u64]) {
+        let parts = hashes.iter().map(|hash| self.part(*hash).index.touch(ShortHash::lower_half(*hash)));
+        std::hint::black_box(parts.fold(0, |all, part| all ^ part));
     }
 
     /// Adds a key, or gives it another value.
@@ -119,7 +133,7 @@ impl<K: Copy + Eq + Hash, V: Copy, S: BuildHasher> Table<K, V, S> {
         let hash = self.hasher.hash_one(key);
         let part = &mut self.parts[part_number(hash, self.parts.len())];
         if let Some(index) = part.find(key, hash) {
-            part.entries[index].value = value;
+            part.entries[index as usize].value = value;
             return;
         }
         let entry = Entry { key, value, used: AtomicBool::new(false) };
@@ -147,27 +161,36 @@ impl<K: Copy + Eq + Hash, V: Copy, S: BuildHasher> Table<K, V, S> {
     }
 }
 
-impl<K: Copy + Eq, V> Part<K, V> {
-    /// Where an entry is that has the same half of the hash; no entry is touched.
-    fn likely_place(&self, hash: u64) -> Option<Place> {
-        let hash = lower_half(hash);
-        self.places.find(spread(hash), |place| place.hash == hash).copied()
+impl<K: Copy + Eq, V: Copy> Part<K, V> {
+    /// The index of an entry that has the same half of the hash; no entry is read.
+    fn likely(&self, hash: u64) -> Option<u32> {
+        self.index.find(ShortHash::lower_half(hash), |_| true)
     }
 
-    /// The entry of the key, which is at the likely place but for one time in millions.
-    fn entry(&self, key: K, hash: u64, likely: Place) -> Option<&Entry<K, V>> {
-        let entry = &self.entries[likely.index as usize];
-        if entry.key == key { Some(entry) } else { self.find(key, hash).map(|index| &self.entries[index]) }
+    /// What an entry holds, whosever it is.
+    fn see(&self, index: u32) -> Seen<K, V> {
+        let entry = &self.entries[index as usize];
+        Seen { index, key: entry.key, value: entry.value }
     }
 
-    fn find(&self, key: K, hash: u64) -> Option<usize> {
-        let hash = lower_half(hash);
-        let is_at = |place: &Place| place.hash == hash && self.entries[place.index as usize].key == key;
-        self.places.find(spread(hash), is_at).map(|place| place.index as usize)
+    /// The value of a key: but for one time in millions it is what was seen of the likely entry.
+    fn use_value(&self, key: K, hash: u64, seen: Option<Seen<K, V>>) -> Option<V> {
+        let seen = match seen {
+            Some(seen) if seen.key == key => seen,
+            _ => self.see(self.find(key, hash)?),
+        };
+        self.entries[seen.index as usize].mark_used();
+        Some(seen.value)
+    }
+
+    fn find(&self, key: K, hash: u64) -> Option<u32> {
+        let is_at = |index| self.entries[index as usize].key == key;
+        self.index.find(ShortHash::lower_half(hash), is_at)
     }
 
     fn push(&mut self, entry: Entry<K, V>, hash: u64) {
-        self.add_place(self.entries.len(), hash);
+        // The capacity of a part keeps an index within 32 bits.
+        self.index.insert(ShortHash::lower_half(hash), self.entries.len() as u32);
         self.entries.push(entry);
     }
 
@@ -179,54 +202,35 @@ impl<K: Copy + Eq, V> Part<K, V> {
         }
         let index = self.hand;
         self.advance();
-        let dropped = lower_half(hash_of(self.entries[index].key));
-        if let Ok(place) = self.places.find_entry(spread(dropped), |place| place.index as usize == index) {
-            place.remove();
-        }
-        self.add_place(index, hash);
+        let dropped = hash_of(self.entries[index].key);
+        self.index.remove(ShortHash::lower_half(dropped), index as u32);
+        self.index.insert(ShortHash::lower_half(hash), index as u32);
         self.entries[index] = entry;
     }
 
     fn advance(&mut self) {
         self.hand = (self.hand + 1) % self.entries.len();
     }
-
-    fn add_place(&mut self, index: usize, hash: u64) {
-        let hash = lower_half(hash);
-        // The capacity of a part keeps an index within 32 bits.
-        let place = Place { hash, index: index as u32 };
-        self.places.insert_unique(spread(hash), place, |place| spread(place.hash));
-    }
 }
 
 impl<K, V> Default for Part<K, V> {
     fn default() -> Self {
-        Part { places: HashTable::new(), entries: Vec::new(), hand: 0 }
+        Part { index: Index::default(), entries: Vec::new(), hand: 0 }
     }
 }
 
-impl<K, V: Copy> Entry<K, V> {
-    fn use_value(&self) -> V {
+impl<K, V> Entry<K, V> {
+    fn mark_used(&self) {
         // A write only where it is needed: others look at the same entry.
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
-        self.value
     }
 }
 
-/// The upper half of a hash tells the part, and the lower the place in it.
+/// The upper half of a hash tells the part, and the lower the bucket in its index.
 fn part_number(hash: u64, parts: usize) -> usize {
     (((hash >> 32) * parts as u64) >> 32) as usize
-}
-
-fn lower_half(hash: u64) -> u32 {
-    hash as u32
-}
-
-/// Makes 64 bits of 32, as the table uses the highest and the lowest ones.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
@@ -301,9 +305,9 @@ mod tests {
             (0..3 * capacity).for_each(|key| table.insert(key, ()));
             assert!(table.is_full());
             let entries: usize = table.parts.iter().map(|part| part.entries.len()).sum();
-            let places: usize = table.parts.iter().map(|part| part.places.len()).sum();
+            let indexes: usize = table.parts.iter().map(|part| part.index.len()).sum();
             assert!(entries <= capacity, "{entries} of {capacity}");
-            assert_eq!(entries, places);
+            assert_eq!(entries, indexes);
         }
     }
 
