@@ -1,5 +1,7 @@
 //! What is to be measured.
 
+use std::path::Path;
+use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ usage: cargo bench -p hashserv-server --bench load [-- OPTION...]
   --seconds S        how long each case runs in each round [4]
   --rounds N         of which the medians are taken [3]
   --only CASE,CASE   cases of the first column, or the beginnings of several (get, report, churn)
+  --under COMMAND    what starts the server, and becomes it: 'systemd-run --scope -p CPUQuota=25%'; Redis has all
   --quick            20,000 rows, one round of half a second: whether it works, no figures to quote";
 
 /// What is to be measured, and how.
@@ -21,6 +24,8 @@ pub(crate) struct Arguments {
     pub(crate) time: Duration,
     pub(crate) rounds: usize,
     only: Vec<String>,
+    /// A command and its arguments, to which the server and its are appended.
+    under: Vec<String>,
 }
 
 impl Arguments {
@@ -31,6 +36,7 @@ impl Arguments {
             time: Duration::from_secs(4),
             rounds: 3,
             only: Vec::new(),
+            under: Vec::new(),
         };
         // Cargo adds `--bench`.
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -46,6 +52,7 @@ impl Arguments {
                 "--seconds" => parsed.time = Duration::try_from_secs_f64(number(&value)?)?,
                 "--rounds" => parsed.rounds = at_least_one(&value)?,
                 "--only" => parsed.only = value.split(',').map(str::to_owned).collect(),
+                "--under" => parsed.under = value.split_whitespace().map(str::to_owned).collect(),
                 _ => return Err(USAGE.into()),
             }
         }
@@ -53,6 +60,14 @@ impl Arguments {
             parsed.growth_rows = parsed.rows;
         }
         Ok(parsed)
+    }
+
+    /// What starts the server.
+    pub(crate) fn command(&self, server: &Path) -> Command {
+        let Some((program, arguments)) = self.under.split_first() else { return Command::new(server) };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(server);
+        command
     }
 
     /// Whether a case is to be measured.

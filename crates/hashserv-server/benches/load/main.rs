@@ -110,7 +110,7 @@ impl Bench {
     }
 
     pub(crate) fn serve(&self, database: &Path, options: &[&str]) -> Result<Server> {
-        Server::start(&self.binary, database, &self.socket(), options)
+        Server::start(self.arguments.command(&self.binary), database, &self.socket(), options)
     }
 
     /// A server that has read its memory ahead.

@@ -25,9 +25,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the program at `binary` on a database, and waits until it listens.
-    pub(crate) fn start(binary: &Path, database: &Path, socket: &Path, options: &[&str]) -> Result<Self> {
-        let mut command = Command::new(binary);
+    /// Starts the program on a database, and waits until it listens.
+    pub(crate) fn start(
+        mut command: Command,
+        database: &Path,
+        socket: &Path,
+        options: &[&str],
+    ) -> Result<Self> {
         command.arg("--database").arg(database).arg("--bind").arg(format!("unix://{}", socket.display()));
         for address in ["127.0.0.1:0", "ws://127.0.0.1:0", "wss://127.0.0.1:0"] {
             command.args(["--bind", address]);
