@@ -17,10 +17,6 @@ use crate::options::Synchronous;
 
 /// How often to try for a lock on which SQLite itself does not wait.
 const RETRY_INTERVAL: Duration = Duration::from_millis(25);
-/// What the writer may keep of the file in memory, as SQLite wants it: -KiB.
-///
-/// More is no better: SQLite goes through all of it at every commit that split a page.
-const WRITER_CACHE: &str = "-8192";
 /// The page size of a new database in bytes; one that exists keeps its own (SQLite's default is 4096).
 ///
 /// A report changes some ten pages, at random places of large tables: the smaller they are, the less is written to the
@@ -156,7 +152,6 @@ impl Connector {
             .page_size(PAGE_SIZE)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
-            .pragma("cache_size", WRITER_CACHE)
             .pragma("temp_store", "MEMORY")
             .pragma("wal_autocheckpoint", MAX_LOG_PAGES)
             .pragma("journal_size_limit", LOG_FILE_SIZE)
