@@ -2,8 +2,8 @@
 //!
 //! Where the table is larger than the processor's caches, a look-up waits for the main memory: for the index of the
 //! entry, and then for the entry. A processor waits for dozens of such reads at the same time, but only if few
-//! instructions and no lock lie between them. So keys are looked up together: first all indexes are read, then all
-//! entries, and only then is it decided which are the right ones; and a lock, where there is one, is held once for all.
+//! instructions and no lock lie between them. So keys are looked up together: first all indexes are fetched, then
+//! searched, then all entries are read; and a lock, where there is one, is held once for all.
 
 mod index;
 
@@ -37,14 +37,6 @@ struct Part<K, V> {
     entries: Vec<Entry<K, V>>,
     /// Which entry is the next to be dropped, unless it was used.
     hand: usize,
-}
-
-/// What was read of an entry.
-#[derive(Clone, Copy)]
-struct Seen<K, V> {
-    index: u32,
-    key: K,
-    value: V,
 }
 
 #[derive(Debug)]
@@ -113,12 +105,8 @@ impl<K: Copy + Eq + Hash, V: Copy, S: BuildHasher> Table<K, V, S> {
         for ((index, hash), _) in indexes.iter_mut().zip(hashes).zip(keys) {
             *index = self.part(hash).likely(hash);
         }
-        let mut seen = [None; TOGETHER];
-        for ((seen, hash), index) in seen.iter_mut().zip(hashes).zip(indexes) {
-            *seen = index.map(|index| self.part(hash).see(index));
-        }
-        for ((key, hash), seen) in keys.iter().zip(hashes).zip(seen) {
-            found(key.and_then(|key| self.part(hash).use_value(key, hash, seen)));
+        for ((key, hash), index) in keys.iter().zip(hashes).zip(indexes) {
+            found(key.and_then(|key| self.part(hash).use_value(key, hash, index)));
         }
     }
 
@@ -167,20 +155,14 @@ impl<K: Copy + Eq, V: Copy> Part<K, V> {
         self.index.find(ShortHash::lower_half(hash), |_| true)
     }
 
-    /// What an entry holds, whosever it is.
-    fn see(&self, index: u32) -> Seen<K, V> {
-        let entry = &self.entries[index as usize];
-        Seen { index, key: entry.key, value: entry.value }
-    }
-
-    /// The value of a key: but for one time in millions it is what was seen of the likely entry.
-    fn use_value(&self, key: K, hash: u64, seen: Option<Seen<K, V>>) -> Option<V> {
-        let seen = match seen {
-            Some(seen) if seen.key == key => seen,
-            _ => self.see(self.find(key, hash)?),
-        };
-        self.entries[seen.index as usize].mark_used();
-        Some(seen.value)
+    /// The value of a key: but for one time in millions it is that of the likely entry.
+    fn use_value(&self, key: K, hash: u64, likely: Option<u32>) -> Option<V> {
+        let mut entry = &self.entries[likely? as usize];
+        if entry.key != key {
+            entry = &self.entries[self.find(key, hash)? as usize];
+        }
+        entry.mark_used();
+        Some(entry.value)
     }
 
     fn find(&self, key: K, hash: u64) -> Option<u32> {
