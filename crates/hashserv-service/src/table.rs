@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::quality::RandomState;
 
-use self::index::{Index, ShortHash};
+use self::index::Index;
 
 /// How many keys are looked up together, at most.
 const TOGETHER: usize = 32;
@@ -112,7 +112,7 @@ impl<K: Copy + Eq + Hash, V: Copy, S: BuildHasher> Table<K, V, S> {
 
     /// Makes the processor fetch what tells the indexes: nothing depends on what is read, so it waits for all at once.
     fn touch(&self, hashes: &[u64]) {
-        let parts = hashes.iter().map(|hash| self.part(*hash).index.touch(ShortHash::lower_half(*hash)));
+        let parts = hashes.iter().map(|hash| self.part(*hash).index.touch(*hash));
         std::hint::black_box(parts.fold(0, |all, part| all ^ part));
     }
 
@@ -152,7 +152,7 @@ impl<K: Copy + Eq + Hash, V: Copy, S: BuildHasher> Table<K, V, S> {
 impl<K: Copy + Eq, V: Copy> Part<K, V> {
     /// The index of an entry that has the same half of the hash; no entry is read.
     fn likely(&self, hash: u64) -> Option<u32> {
-        self.index.find(ShortHash::lower_half(hash), |_| true)
+        self.index.find(hash, |_| true)
     }
 
     /// The value of a key: but for one time in millions it is that of the likely entry.
@@ -167,12 +167,12 @@ impl<K: Copy + Eq, V: Copy> Part<K, V> {
 
     fn find(&self, key: K, hash: u64) -> Option<u32> {
         let is_at = |index| self.entries[index as usize].key == key;
-        self.index.find(ShortHash::lower_half(hash), is_at)
+        self.index.find(hash, is_at)
     }
 
     fn push(&mut self, entry: Entry<K, V>, hash: u64) {
         // The capacity of a part keeps an index within 32 bits.
-        self.index.insert(ShortHash::lower_half(hash), self.entries.len() as u32);
+        self.index.insert(hash, self.entries.len() as u32);
         self.entries.push(entry);
     }
 
@@ -185,8 +185,8 @@ impl<K: Copy + Eq, V: Copy> Part<K, V> {
         let index = self.hand;
         self.advance();
         let dropped = hash_of(self.entries[index].key);
-        self.index.remove(ShortHash::lower_half(dropped), index as u32);
-        self.index.insert(ShortHash::lower_half(hash), index as u32);
+        self.index.remove(dropped, index as u32);
+        self.index.insert(hash, index as u32);
         self.entries[index] = entry;
     }
 

@@ -13,7 +13,7 @@ const MAX_MEAN: usize = 6;
 /// What stands for the hash in a slot without one.
 const VACANT: u32 = 0;
 
-/// Tells the indexes of entries by 32 bits of their hashes.
+/// Tells the indexes of entries by the lower halves of their hashes.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     buckets: Vec<Bucket>,
@@ -34,26 +34,15 @@ struct Slot {
     number: usize,
 }
 
-/// A half of a hash, and never what stands for none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ShortHash(u32);
-
-impl ShortHash {
-    /// The lower half.
-    pub(super) fn lower_half(hash: u64) -> Self {
-        ShortHash((hash as u32).max(VACANT + 1))
-    }
-}
-
 impl Index {
     /// Something of the bucket in which a hash is searched for first; it may be any number.
-    pub(super) fn touch(&self, hash: ShortHash) -> u32 {
-        self.buckets.get(self.home(hash)).map_or(0, |bucket| bucket.hashes[0])
+    pub(super) fn touch(&self, hash: u64) -> u32 {
+        self.buckets.get(self.home(kept(hash))).map_or(0, |bucket| bucket.hashes[0])
     }
 
     /// The index of an entry with this hash, of which `is_it` says that it is the right one.
-    pub(super) fn find(&self, hash: ShortHash, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let slot = self.slot(hash, is_it)?;
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let slot = self.slot(kept(hash), is_it)?;
         Some(self.buckets[slot.bucket].indexes[slot.number])
     }
 
@@ -63,27 +52,27 @@ impl Index {
     }
 
     /// Adds the index of an entry.
-    pub(super) fn insert(&mut self, hash: ShortHash, index: u32) {
+    pub(super) fn insert(&mut self, hash: u64, index: u32) {
         if self.len >= self.buckets.len() * MAX_MEAN {
             self.grow();
         }
-        self.put(hash.0, index);
+        self.put(kept(hash), index);
         self.len += 1;
     }
 
     /// Removes the index of an entry.
-    pub(super) fn remove(&mut self, hash: ShortHash, index: u32) {
-        if let Some(slot) = self.slot(hash, |candidate| candidate == index) {
+    pub(super) fn remove(&mut self, hash: u64, index: u32) {
+        if let Some(slot) = self.slot(kept(hash), |candidate| candidate == index) {
             self.vacate(slot);
             self.len -= 1;
         }
     }
 
-    fn slot(&self, hash: ShortHash, is_it: impl Fn(u32) -> bool) -> Option<Slot> {
+    fn slot(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<Slot> {
         let mut number = self.home(hash);
         loop {
             let bucket = self.buckets.get(number)?;
-            if let Some(slot) = bucket.slots_with(hash.0).find(|slot| is_it(bucket.indexes[*slot])) {
+            if let Some(slot) = bucket.slots_with(hash).find(|slot| is_it(bucket.indexes[*slot])) {
                 return Some(Slot { bucket: number, number: slot });
             }
             if !bucket.is_full() {
@@ -108,7 +97,7 @@ impl Index {
 
     /// Puts a hash into the first bucket with a vacant slot.
     fn put(&mut self, hash: u32, index: u32) {
-        let mut number = self.home(ShortHash(hash));
+        let mut number = self.home(hash);
         loop {
             let bucket = &mut self.buckets[number];
             if let Some(slot) = bucket.slots_with(VACANT).next() {
@@ -140,7 +129,7 @@ impl Index {
     fn displaced(&self, earlier: usize, number: usize) -> Option<Slot> {
         let buckets = self.buckets.len();
         let distance = |from: usize| (number + buckets - from) % buckets;
-        let passed_by = |hash| hash != VACANT && distance(self.home(ShortHash(hash))) >= distance(earlier);
+        let passed_by = |hash| hash != VACANT && distance(self.home(hash)) >= distance(earlier);
         let slot = self.buckets[number].hashes.iter().position(|hash| passed_by(*hash))?;
         Some(Slot { bucket: number, number: slot })
     }
@@ -155,8 +144,8 @@ impl Index {
     }
 
     /// The bucket in which a hash is searched for first.
-    fn home(&self, hash: ShortHash) -> usize {
-        ((u64::from(hash.0) * self.buckets.len() as u64) >> 32) as usize
+    fn home(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
     }
 
     fn after(&self, bucket: usize) -> usize {
@@ -180,6 +169,11 @@ impl Bucket {
     }
 }
 
+/// What is kept of a hash: its lower half, and never what stands for none.
+fn kept(hash: u64) -> u32 {
+    (hash as u32).max(VACANT + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -189,29 +183,29 @@ mod tests {
     use super::*;
 
     /// Adds an index, or removes it if it is there.
-    fn toggle(index: &mut Index, model: &mut HashMap<u32, u32>, entry: u32, hash: u32) {
+    fn toggle(index: &mut Index, model: &mut HashMap<u32, u64>, entry: u32, hash: u64) {
         match model.remove(&entry) {
-            Some(hash) => index.remove(ShortHash(hash), entry),
+            Some(hash) => index.remove(hash, entry),
             None => {
-                index.insert(ShortHash(hash), entry);
+                index.insert(hash, entry);
                 model.insert(entry, hash);
             }
         }
     }
 
-    fn check(index: &Index, model: &HashMap<u32, u32>) {
+    fn check(index: &Index, model: &HashMap<u32, u64>) {
         let kept =
             index.buckets.iter().flat_map(|bucket| bucket.hashes).filter(|hash| *hash != VACANT).count();
         assert_eq!((kept, index.len), (model.len(), model.len()));
         for (entry, hash) in model {
-            assert_eq!(index.find(ShortHash(*hash), |found| found == *entry), Some(*entry));
+            assert_eq!(index.find(*hash, |found| found == *entry), Some(*entry));
         }
     }
 
     proptest! {
         /// Hashes that are much alike, so that buckets are full and many hashes are in others.
         #[test]
-        fn what_is_in_it_is_found(steps in prop::collection::vec((0..200_u32, 0..4_u32), 0..600)) {
+        fn what_is_in_it_is_found(steps in prop::collection::vec((0..200_u32, 0..4_u64), 0..600)) {
             let (mut index, mut model) = (Index::default(), HashMap::new());
             for (entry, hash) in steps {
                 toggle(&mut index, &mut model, entry, (hash << 30) | 1);
