@@ -1,6 +1,7 @@
 //! Changes of accounts.
 
 use hashserv_storage::{NewUser, StorageError};
+use sqlx::SqlSafeStr as _;
 
 use super::transaction::transaction;
 use super::writer::{Statements, Writer};
@@ -59,6 +60,6 @@ async fn change(
     sql: &'static str,
     arguments: Vec<String>,
 ) -> Result<bool, StorageError> {
-    let changed = writer.run(Statements { sql: sql.into(), arguments }).await?;
+    let changed = writer.run(Statements { sql: sql.into_sql_str(), arguments }).await?;
     Ok(changed.first().is_some_and(|rows| *rows > 0))
 }

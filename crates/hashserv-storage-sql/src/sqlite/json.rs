@@ -151,6 +151,12 @@ fn push_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// A JSON array of these numbers.
+pub(crate) fn numbers(numbers: &[i64]) -> String {
+    let texts: Vec<String> = numbers.iter().map(i64::to_string).collect();
+    format!("[{}]", texts.join(","))
+}
+
 /// A JSON array of unihashes and nulls.
 pub(crate) fn parse_unihashes(json: &str) -> Result<Vec<Option<Unihash>>, serde_json::Error> {
     let unihashes: Vec<Option<StoredUnihash>> = serde_json::from_str(json)?;

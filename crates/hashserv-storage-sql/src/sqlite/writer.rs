@@ -1,8 +1,7 @@
 //! The one task that writes to the file.
 
-use std::sync::Arc;
-
 use hashserv_storage::{MarkRequest, Unihash};
+use sqlx::SqlStr;
 use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
 use tokio::time::Interval;
@@ -14,6 +13,7 @@ use super::json;
 use super::mark::mark;
 use super::record::{Records, record};
 use super::transaction;
+use crate::bulk::CHUNK;
 use crate::closing::Closing;
 use crate::queue::{Queue, Recordable as _, Transactions, queue, serve};
 
@@ -29,7 +29,7 @@ pub(crate) struct Writer {
 /// A transaction by itself, made with `transaction!`, which gives an array of numbers.
 #[derive(Debug)]
 pub(crate) struct Statements {
-    pub(crate) sql: Arc<str>,
+    pub(crate) sql: SqlStr,
     pub(crate) arguments: Vec<String>,
 }
 
@@ -69,9 +69,9 @@ impl Transactions for Writer {
 
     async fn run(&mut self, statements: Statements) -> Result<Vec<i64>, SharedError> {
         let _writing = self.log.writing().await;
-        let sql = sqlx::AssertSqlSafe(statements.sql);
-        let numbers = transaction::run(&mut self.connection, sql, statements.arguments).await?;
-        self.log.add(super::bulk::CHUNK);
+        let Statements { sql, arguments } = statements;
+        let numbers = transaction::run(&mut self.connection, sql, arguments).await?;
+        self.log.add(CHUNK);
         json::parse_numbers(&numbers).map_err(|error| sqlx::Error::Decode(error.into()).into())
     }
 
