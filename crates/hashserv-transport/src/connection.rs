@@ -1,6 +1,6 @@
 //! A connection, whole or in two halves.
 
-use hashserv_protocol::{Framing, LineBuffer};
+use hashserv_protocol::{DEFAULT_MAX_MESSAGE, Framing, LineBuffer, MAX_LINE};
 use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::WebSocketStream;
@@ -25,7 +25,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_line: 64 * 1024, max_message: 64 * 1024 * 1024 }
+        Limits { max_line: MAX_LINE, max_message: DEFAULT_MAX_MESSAGE }
     }
 }
 

@@ -81,7 +81,8 @@
 //! - What was received and not consumed is at most [`Limits::max_line`] and 64 KiB on a stream, and
 //!   [`Limits::max_message`] and 64 KiB on a WebSocket; the library beneath may hold one more message that is
 //!   incomplete, and keeps buffers of the size of the largest messages until the connection ends.
-//! - What is being sent is copied once on a WebSocket, and queued to 1 MiB and 64 KiB at most.
+//! - What is being sent is copied once on a WebSocket, and queued to 2 MiB and 64 KiB at most, answers to pings
+//!   included: of those that find no room only the last is sent.
 //! - The HTTP request of a WebSocket has at most 16 KiB, a server's answer 64 KiB.
 //! - A connection is never closed for being idle. Dead peers are found by TCP keep-alive, which is set on both ends:
 //!   after 30 s, then every 15 s, given up after 4 probes.

@@ -29,17 +29,20 @@ const WRITE_BUFFER: usize = 64 * 1024;
 /// Longer messages are sent in several frames: what is not written yet would be moved after each partial write.
 const MAX_FRAME: usize = 1024 * 1024;
 
+/// What may be queued to be written: a frame of ours behind a full buffer, and answers to pings. Of answers that
+/// have no room any more only the last is kept, so a peer that asks and never reads makes nothing grow.
+const MAX_QUEUED: usize = WRITE_BUFFER + 2 * MAX_FRAME;
+
 /// A WebSocket that two halves share. The lock is never held across an await.
 #[derive(Clone)]
 pub(crate) struct WebSocket(Arc<Mutex<WebSocketStream<Socket>>>);
 
 /// The settings of a WebSocket.
 pub(crate) fn config(limits: &Limits) -> WebSocketConfig {
-    // What is queued to be written is bounded by us: each frame waits until the one before is written.
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(usize::MAX)
+        .max_write_buffer_size(MAX_QUEUED)
         .max_message_size(Some(limits.max_message))
         .max_frame_size(Some(limits.max_message))
 }
@@ -87,6 +90,8 @@ impl WebSocket {
 
     /// Sends each line as a text message; one flush at the end.
     pub(crate) async fn send(&self, lines: &[u8]) -> Result<(), Error> {
+        // Answers to pings may have taken the room.
+        poll_fn(|cx| Pin::new(&mut *self.lock()).poll_flush(cx)).await?;
         let lines = Bytes::copy_from_slice(lines);
         let mut frames = Frames { lines, at: 0, end: None };
         poll_fn(|cx| {

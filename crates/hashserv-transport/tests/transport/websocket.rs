@@ -111,6 +111,33 @@ async fn pings_are_answered() {
 }
 
 #[tokio::test]
+async fn pings_of_a_peer_that_never_reads_do_not_pile_up() {
+    const PINGS: usize = 200_000;
+    let mut listener = listen().await;
+    let (client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
+    let (mut requests, mut replies) = client.split();
+    let flood = async {
+        for _ in 0..PINGS {
+            requests.feed(Message::Ping(vec![0; 125].into())).await.unwrap();
+        }
+        requests.send(Message::text("the end")).await.unwrap();
+    };
+    let (line, ()) = tokio::join!(next_line(&mut server), flood);
+    assert_eq!(line.unwrap(), b"the end");
+    let answers = async {
+        let mut pongs = 0;
+        while let Message::Pong(_) = replies.next().await.unwrap().unwrap() {
+            pongs += 1;
+        }
+        pongs
+    };
+    let (sent, pongs) = tokio::join!(server.send(b"a reply\n"), answers);
+    sent.unwrap();
+    // The system's own buffers take some megabytes, too.
+    assert!((1..PINGS / 2).contains(&pongs), "{pongs}");
+}
+
+#[tokio::test]
 async fn a_message_beyond_the_bound_is_refused_with_1009() {
     let limits = Limits { max_message: 1024 * 1024, ..Limits::default() };
     let options = ListenOptions { limits, ..ListenOptions::default() };
