@@ -1,9 +1,12 @@
 //! JSON as BitBake writes it, pure ASCII, and what serde would let pass.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::de::value::MapDeserializer;
+use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, Serializer};
+use serde_json::value::RawValue;
 
 /// Appends a value to `out` as compact JSON in ASCII, so that characters and bytes are the same.
 ///
@@ -12,9 +15,32 @@ pub(crate) fn append(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), se
     value.serialize(&mut Serializer::with_formatter(out, Ascii))
 }
 
-/// Whether a JSON text is an array, which serde takes for the fields of a struct in their order.
-pub(crate) fn is_array(text: &str) -> bool {
-    text.trim_ascii_start().starts_with('[')
+/// Reads an object. Of a repeated key the last value counts, as for BitBake; serde refuses such objects, and
+/// takes an array for the fields in their order.
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    let kind = kind(text);
+    if kind != "map" {
+        return Err(format!("invalid type: {kind}, expected an object"));
+    }
+    serde_json::from_str(text).or_else(|error| last_values(text).map_err(|_| error.to_string()))
+}
+
+/// Reads an object as if of repeated keys there were only the last.
+fn last_values<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    let members: BTreeMap<String, &'a RawValue> = serde_json::from_str(text)?;
+    T::deserialize(MapDeserializer::new(members.into_iter()))
+}
+
+/// What a JSON text is. It is not quoted, as there may be a secret in it.
+fn kind(text: &str) -> &'static str {
+    match text.trim_ascii_start().bytes().next() {
+        Some(b'{') => "map",
+        Some(b'[') => "sequence",
+        Some(b'"') => "string",
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "boolean",
+        _ => "number",
+    }
 }
 
 struct Ascii;

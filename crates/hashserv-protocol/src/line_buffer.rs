@@ -98,27 +98,6 @@ impl LineBuffer {
         Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)))
     }
 
-    /// Whether at least one complete line is buffered.
-    pub fn has_line(&mut self) -> bool {
-        match memchr(b'\n', &self.bytes[self.scanned..]) {
-            Some(at) => {
-                self.scanned += at;
-                true
-            }
-            None => {
-                self.scanned = self.bytes.len();
-                false
-            }
-        }
-    }
-
-    /// Forgets all that is buffered.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.start = 0;
-        self.scanned = 0;
-    }
-
     /// All complete lines that are buffered, with their ends; empty where there is none.
     ///
     /// # Errors
@@ -261,12 +240,12 @@ mod tests {
             for cut in cuts {
                 buffer.extend(&bytes[from..cut]);
                 from = cut;
-                let has_line = buffer.has_line();
-                prop_assert_eq!(has_line, !buffer.complete().unwrap().is_empty());
+                let complete = buffer.complete().unwrap().split_inclusive(|byte| *byte == b'\n').count();
+                let before = received.len();
                 while let Some(line) = buffer.next_raw_line().unwrap() {
                     received.push(String::from_utf8(line.to_vec()).unwrap());
                 }
-                prop_assert!(!buffer.has_line());
+                prop_assert_eq!(received.len() - before, complete);
                 prop_assert_eq!(buffer.complete().unwrap(), b"");
             }
             prop_assert_eq!(received, lines);

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::Command;
-use crate::json::is_array;
+use crate::json;
 
 /// How much of what a peer sent is quoted back to it, in characters.
 const QUOTED: usize = 80;
@@ -29,7 +29,7 @@ pub enum RequestError {
     /// The text is not JSON.
     #[error("The message is not valid JSON: {0}")]
     Json(String),
-    /// The message is JSON, but no object.
+    /// The message is JSON, but no object, or an empty one.
     #[error("The message is not an object with a command")]
     NotAnObject,
     /// No key of the object is a command.
@@ -58,6 +58,7 @@ impl<'a> Request<'a> {
         match serde_json::from_str::<Message<'a>>(text) {
             Ok(Message::Null) => Ok(None),
             Ok(Message::Request(request)) => Ok(Some(request)),
+            Ok(Message::NoCommand(keys)) if keys.is_empty() => Err(RequestError::NotAnObject),
             Ok(Message::NoCommand(keys)) => Err(RequestError::UnknownCommand(keys)),
             Ok(Message::Other) => Err(RequestError::NotAnObject),
             Err(error) => Err(RequestError::Json(error.to_string())),
@@ -76,12 +77,8 @@ impl<'a> Request<'a> {
     ///
     /// [`RequestError::Arguments`].
     pub fn arguments<T: Deserialize<'a>>(&self) -> Result<T, RequestError> {
-        let text = self.arguments.get();
-        if is_array(text) {
-            let reason = "invalid type: sequence, expected an object".to_owned();
-            return Err(RequestError::Arguments { command: self.command.name(), reason });
-        }
-        serde_json::from_str(text).map_err(|error| self.invalid(error))
+        json::object(self.arguments.get())
+            .map_err(|reason| RequestError::Arguments { command: self.command.name(), reason })
     }
 
     /// The text of a string among the arguments; `None` where the arguments are an object in which it is
@@ -93,10 +90,6 @@ impl<'a> Request<'a> {
     pub fn string(&self, key: &str) -> Result<Option<String>, RequestError> {
         let arguments: serde_json::Map<String, serde_json::Value> = self.arguments()?;
         Ok(arguments.get(key).and_then(|value| value.as_str()).map(str::to_owned))
-    }
-
-    fn invalid(&self, error: serde_json::Error) -> RequestError {
-        RequestError::Arguments { command: self.command.name(), reason: error.to_string() }
     }
 }
 
@@ -207,14 +200,26 @@ mod tests {
         let text = r#"{"get": {"method": "m", "taskhash": "a"}, "get": {"method": "m", "taskhash": "b"}}"#;
         let request = Request::parse(text).unwrap().unwrap();
         assert_eq!(request.arguments::<Task<'_>>().unwrap().taskhash, "b");
+        let text =
+            r#"{"get": {"taskhash": "a", "method": "m", "taskhash": "\u0062", "all": 1, "all": true}}"#;
+        let task: Task<'_> = Request::parse(text).unwrap().unwrap().arguments().unwrap();
+        assert_eq!(task, Task { method: "m".into(), taskhash: "b".into(), all: true });
+        let text = r#"{"get": {"taskhash": "a", "method": "m", "taskhash": 5}}"#;
+        assert!(Request::parse(text).unwrap().unwrap().arguments::<Task<'_>>().is_err());
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_quoted() {
+        let request = Request::parse(r#"{"auth": "secret"}"#).unwrap().unwrap();
+        let error = request.arguments::<crate::arguments::Auth<'_>>().unwrap_err().to_string();
+        assert_eq!(error, "Invalid arguments for 'auth': invalid type: string, expected an object");
     }
 
     #[test]
     fn what_is_no_request_is_explained() {
-        for text in ["[]", "\"\"", "0", "-1", "1.5", "true", "[\"ping\"]"] {
+        for text in ["[]", "\"\"", "0", "-1", "1.5", "true", "[\"ping\"]", "{}"] {
             assert_eq!(command(text), Err(RequestError::NotAnObject), "{text}");
         }
-        assert_eq!(command("{}"), Err(RequestError::UnknownCommand(String::new())));
         assert_eq!(
             command(r#"{"PING": {}, "b": 1}"#),
             Err(RequestError::UnknownCommand("'PING', 'b'".into()))

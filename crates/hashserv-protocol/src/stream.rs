@@ -7,7 +7,7 @@
 use serde::de::IgnoredAny;
 
 use crate::arguments::GcMark;
-use crate::json::is_array;
+use crate::json;
 
 /// How many characters of a line are quoted back in an error.
 const QUOTED: usize = 200;
@@ -37,9 +37,12 @@ pub enum StreamError {
     /// In `get-stream`: the line is not two words.
     #[error("Invalid line '{0}': METHOD TASKHASH expected")]
     NotTwoWords(String),
-    /// The line has a NUL character, or is not UTF-8.
-    #[error("A line is not text that can be looked up")]
-    NotText,
+    /// The line is not UTF-8.
+    #[error("A line is not valid UTF-8")]
+    NotUtf8,
+    /// The line has a NUL character, which no database stores.
+    #[error("A line has a NUL character")]
+    Nul,
     /// In `gc-mark-stream`: the line is not JSON.
     #[error("Could not decode JSONL input '{0}'")]
     NotJson(String),
@@ -55,7 +58,7 @@ pub enum StreamError {
 ///
 /// # Errors
 ///
-/// [`StreamError::NotTwoWords`], [`StreamError::NotText`].
+/// [`StreamError::NotTwoWords`], [`StreamError::Nul`].
 pub fn task(line: &str) -> Result<(&str, &str), StreamError> {
     let mut words = line.split_ascii_whitespace();
     match (words.next(), words.next(), words.next()) {
@@ -71,16 +74,16 @@ pub fn task(line: &str) -> Result<(&str, &str), StreamError> {
 ///
 /// # Errors
 ///
-/// [`StreamError::NotText`] where it is not UTF-8.
+/// [`StreamError::NotUtf8`].
 pub fn text(line: &[u8]) -> Result<&str, StreamError> {
-    std::str::from_utf8(line).map_err(|_| StreamError::NotText)
+    std::str::from_utf8(line).map_err(|_| StreamError::NotUtf8)
 }
 
 /// The unihash of a line in `exists-stream`: any text.
 ///
 /// # Errors
 ///
-/// [`StreamError::NotText`] where it has a NUL character.
+/// [`StreamError::Nul`].
 pub fn unihash(line: &str) -> Result<&str, StreamError> {
     check_text(line)?;
     Ok(line)
@@ -92,15 +95,11 @@ pub fn unihash(line: &str) -> Result<&str, StreamError> {
 ///
 /// [`StreamError::NotJson`], [`StreamError::MissingKey`] and [`StreamError::WrongType`].
 pub fn mark(line: &str) -> Result<GcMark<'_>, StreamError> {
-    let mark = serde_json::from_str(line).map_err(|error| explain_mark(line, &error))?;
-    if is_array(line) {
-        return Err(StreamError::WrongType("invalid type: sequence, expected an object".to_owned()));
-    }
-    Ok(mark)
+    json::object(line).map_err(|reason| explain_mark(line, reason))
 }
 
 /// What is wrong with a line that is no mark, in BitBake's words where it has some.
-fn explain_mark(line: &str, error: &serde_json::Error) -> StreamError {
+fn explain_mark(line: &str, reason: String) -> StreamError {
     #[derive(serde::Deserialize)]
     struct Keys {
         mark: Option<IgnoredAny>,
@@ -116,7 +115,7 @@ fn explain_mark(line: &str, error: &serde_json::Error) -> StreamError {
         Ok(Keys { conditions: None, .. }) if is_object && !has_key(line, "where") => {
             StreamError::MissingKey("where")
         }
-        _ => StreamError::WrongType(error.to_string()),
+        _ => StreamError::WrongType(reason),
     }
 }
 
@@ -129,7 +128,7 @@ fn has_key(line: &str, key: &str) -> bool {
 fn check_text(line: &str) -> Result<(), StreamError> {
     match memchr::memchr(0, line.as_bytes()) {
         None => Ok(()),
-        Some(_) => Err(StreamError::NotText),
+        Some(_) => Err(StreamError::Nul),
     }
 }
 
@@ -151,7 +150,7 @@ mod tests {
         for line in ["m", "m t x", "", "end"] {
             assert_eq!(task(line), Err(StreamError::NotTwoWords(line.to_owned())), "{line:?}");
         }
-        assert_eq!(task("m t\0"), Err(StreamError::NotText));
+        assert_eq!(task("m t\0"), Err(StreamError::Nul));
     }
 
     #[test]
