@@ -21,6 +21,7 @@ mod handlers;
 mod limits;
 mod normal;
 mod one_line;
+mod places;
 mod refusal;
 mod reports;
 mod rows;

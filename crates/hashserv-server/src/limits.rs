@@ -5,16 +5,17 @@ use std::time::Duration;
 /// What a server takes at most.
 ///
 /// Bounds that are no option: a line has at most 64 KiB on a stream, a handshake 16 KiB, and a stream mode
-/// takes what fits in 64 KiB at a time, or 1 MiB where queries wait for an upstream.
+/// takes what fits in 128 KiB at a time (64 KiB over a WebSocket), or 1 MiB where queries wait for an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many connections are open at once. Further ones wait in the system's queue until one ends.
+    /// How many connections are served at once. Further ones wait until one ends, in the system's queue but for
+    /// one of each listener.
     pub connections: usize,
     /// The longest message in bytes, in chunks or over a WebSocket.
     pub message: usize,
     /// How long a client may take until its handshake is complete, that of TLS and WebSocket included.
     pub handshake: Duration,
-    /// How long a client may leave replies unread while the server waits to send them.
+    /// How long a client may leave replies unread while the server waits to send them, for each MiB of them.
     pub stalled_write: Duration,
     /// How long running requests may take to end when the server stops.
     pub shutdown: Duration,

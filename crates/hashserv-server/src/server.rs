@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_service::Service;
-use hashserv_transport::Listener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hashserv_transport::{Incoming, Listener};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::Limits;
+use crate::places::Places;
 use crate::session::serve;
 use crate::statistics::Statistics;
 
@@ -65,23 +66,24 @@ impl Server {
     pub async fn run(self, listeners: Vec<Listener>, stop: CancellationToken) {
         let sessions = TaskTracker::new();
         let acceptors = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(self.shared.limits.connections));
+        let cut_off = CancellationToken::new();
+        let places = Arc::new(Places::new(self.shared.limits.connections));
         for listener in listeners {
-            acceptors.spawn(accept(
-                self.shared.clone(),
-                listener,
-                sessions.clone(),
-                places.clone(),
-                stop.clone(),
-            ));
+            let clients = Clients {
+                shared: self.shared.clone(),
+                sessions: sessions.clone(),
+                places: places.clone(),
+                cut_off: cut_off.clone(),
+            };
+            acceptors.spawn(accept(listener, clients, stop.clone()));
         }
         acceptors.close();
         acceptors.wait().await;
         stop.cancelled().await;
-        self.shut_down(sessions).await;
+        self.shut_down(sessions, cut_off).await;
     }
 
-    async fn shut_down(self, sessions: TaskTracker) {
+    async fn shut_down(self, sessions: TaskTracker, cut_off: CancellationToken) {
         let deadline = Instant::now() + self.shared.limits.shutdown;
         sessions.close();
         if !sessions.is_empty() {
@@ -89,48 +91,43 @@ impl Server {
         }
         self.shared.stopping.cancel();
         if timeout_at(deadline, sessions.wait()).await.is_err() {
-            warn!("{} clients were cut off: their requests took too long to finish", sessions.len());
+            warn!("{} clients are cut off: their requests took too long to finish", sessions.len());
+            cut_off.cancel();
+            sessions.wait().await;
         }
         let left = deadline.saturating_duration_since(Instant::now());
         self.shared.service.close(left.max(MIN_CLOSING)).await;
     }
 }
 
-/// Accepts connections until the server stops; the listener is closed then.
-async fn accept(
+/// What every listener hands its clients to.
+struct Clients {
     shared: Arc<Shared>,
-    mut listener: Listener,
+    places: Arc<Places>,
     sessions: TaskTracker,
-    places: Arc<Semaphore>,
-    stop: CancellationToken,
-) {
-    loop {
-        let accepted = async {
-            let place = take_place(&shared, &places).await?;
-            Some((place, listener.accept().await))
-        };
-        let (place, incoming) = tokio::select! {
-            accepted = accepted => match accepted {
-                Some(accepted) => accepted,
-                None => return,
-            },
-            () = stop.cancelled() => return,
-        };
-        let shared = shared.clone();
-        sessions.spawn(async move {
-            serve(shared, incoming).await;
+    /// Cancelled when the time for stopping is over.
+    cut_off: CancellationToken,
+}
+
+impl Clients {
+    fn serve(&self, incoming: Incoming, place: OwnedSemaphorePermit) {
+        let (shared, cut_off) = (self.shared.clone(), self.cut_off.clone());
+        self.sessions.spawn(async move {
+            cut_off.run_until_cancelled(serve(shared, incoming)).await;
             drop(place);
         });
     }
 }
 
-/// Waits until a further connection may be opened. Until then clients wait in the system's queue.
-async fn take_place(shared: &Shared, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    if let Ok(place) = places.clone().try_acquire_owned() {
-        return Some(place);
-    }
-    warn!("{} clients are connected, which is the limit; further ones wait", shared.limits.connections);
-    let place = places.clone().acquire_owned().await.ok()?;
-    info!("clients are accepted again");
-    Some(place)
+/// Accepts connections until the server stops; the listener is closed then.
+async fn accept(mut listener: Listener, clients: Clients, stop: CancellationToken) {
+    let accepting = async {
+        loop {
+            // In this order: a listener to which nobody comes must not hold a place.
+            let incoming = listener.accept().await;
+            let Some(place) = clients.places.take().await else { return };
+            clients.serve(incoming, place);
+        }
+    };
+    stop.run_until_cancelled(accepting).await;
 }
