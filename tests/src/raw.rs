@@ -186,6 +186,11 @@ impl RawClient {
         assert_eq!(line, None, "the connection should have been closed");
     }
 
+    /// With which status the server has closed a WebSocket, if it told one.
+    pub fn close_status(&self) -> Option<u16> {
+        self.wire.close_status()
+    }
+
     /// Whether a line has arrived already, which is then taken.
     pub fn has_line(&mut self) -> bool {
         self.wire.receive_line().now_or_never().is_some()

@@ -19,8 +19,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 type BoxedIo = Box<dyn Io>;
 
 pub(crate) enum Wire {
-    Stream { reader: BufReader<ReadHalf<BoxedIo>>, writer: WriteHalf<BoxedIo> },
-    WebSocket(Box<WebSocketStream<BoxedIo>>),
+    Stream {
+        reader: BufReader<ReadHalf<BoxedIo>>,
+        writer: WriteHalf<BoxedIo>,
+    },
+    WebSocket {
+        socket: Box<WebSocketStream<BoxedIo>>,
+        /// With which the server has closed it.
+        status: Option<u16>,
+    },
 }
 
 impl Wire {
@@ -44,7 +51,15 @@ impl Wire {
     }
 
     pub(crate) fn is_websocket(&self) -> bool {
-        matches!(self, Wire::WebSocket(_))
+        matches!(self, Wire::WebSocket { .. })
+    }
+
+    /// With which status the server has closed a WebSocket, if it told one.
+    pub(crate) fn close_status(&self) -> Option<u16> {
+        match self {
+            Wire::Stream { .. } => None,
+            Wire::WebSocket { status, .. } => *status,
+        }
     }
 
     /// Sends bytes as they are, or as one binary message.
@@ -54,7 +69,7 @@ impl Wire {
                 writer.write_all(bytes).await?;
                 writer.flush().await
             }
-            Wire::WebSocket(socket) => {
+            Wire::WebSocket { socket, .. } => {
                 socket.send(Message::Binary(bytes.to_vec().into())).await.map_err(websocket_error)
             }
         }
@@ -67,7 +82,7 @@ impl Wire {
                 let text: String = lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect();
                 self.send_bytes(text.as_bytes()).await
             }
-            Wire::WebSocket(socket) => {
+            Wire::WebSocket { socket, .. } => {
                 for line in lines {
                     let message = Message::Text(line.as_ref().into());
                     socket.feed(message).await.map_err(websocket_error)?;
@@ -94,11 +109,15 @@ impl Wire {
                 }
                 String::from_utf8(line).map(Some).map_err(io::Error::other)
             }
-            Wire::WebSocket(socket) => loop {
+            Wire::WebSocket { socket, status } => loop {
                 match socket.next().await {
                     Some(Ok(Message::Text(text))) => return Ok(Some(text.as_str().to_owned())),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Ok(Message::Close(_))) | None => return Ok(None),
+                    Some(Ok(Message::Close(frame))) => {
+                        *status = frame.map(|frame| frame.code.into());
+                        return Ok(None);
+                    }
+                    None => return Ok(None),
                     Some(Ok(other)) => return Err(io::Error::other(format!("unexpected {other:?}"))),
                     Some(Err(error)) => match websocket_error(error) {
                         error if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
@@ -118,7 +137,7 @@ async fn tcp(host: &str) -> io::Result<TcpStream> {
 
 async fn websocket(socket: BoxedIo, rest: &str) -> io::Result<Wire> {
     let (stream, _) = client_async(format!("ws://{rest}"), socket).await.map_err(websocket_error)?;
-    Ok(Wire::WebSocket(Box::new(stream)))
+    Ok(Wire::WebSocket { socket: Box::new(stream), status: None })
 }
 
 /// `HOST:PORT` of what follows the scheme.

@@ -28,7 +28,7 @@ pub(crate) fn is_offered(command: Command, read_only: bool) -> bool {
 
 /// Whether the command is answered at once, so that earlier replies need not be sent before it.
 pub(crate) fn is_quick(command: Command) -> bool {
-    matches!(command, Command::Ping | Command::Get | Command::GetOuthash | Command::Report)
+    matches!(command, Command::Ping | Command::Get | Command::GetOuthash)
 }
 
 /// Has a request handled, and appends the reply to `out`. Reports and stream modes do not come here: they

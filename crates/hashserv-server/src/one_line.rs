@@ -22,7 +22,12 @@ pub fn one_line(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text.replace('\n', " ")
+    printable(&text)
+}
+
+/// The text without control characters: what a peer sent must not look like a line of its own in a log.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

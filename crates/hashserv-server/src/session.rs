@@ -6,14 +6,21 @@ use hashserv_protocol::{HandshakeReader, Hello, MessageReader, Progress, encode_
 use hashserv_service::Caller;
 use hashserv_transport::{Connection, Incoming, TransportError};
 use tokio::time::timeout;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
+use crate::one_line::{one_line, printable};
 use crate::refusal::Refused;
 use crate::reports::PendingReports;
 use crate::server::Shared;
 
 /// Replies are sent at the latest when this many bytes of them have gathered.
 const SEND_SIZE: usize = 64 * 1024;
+
+/// What an idle connection keeps for replies: enough for a look-up. Thousands of connections are idle.
+const IDLE_SIZE: usize = 512;
+
+/// How many bytes of replies a client has the time of [`Limits::stalled_write`](crate::Limits::stalled_write) for.
+const STALL_SIZE: usize = 1024 * 1024;
 
 /// A connection whose handshake is complete.
 pub(crate) struct Session {
@@ -56,7 +63,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     let peer = incoming.peer().clone();
     info!("{peer} has connected");
     let opening = async {
-        let mut connection = incoming.establish().await.map_err(|error| error.to_string())?;
+        let mut connection = incoming.establish().await.map_err(|error| one_line(&error))?;
         match handshake(&mut connection).await {
             Ok(hello) => Ok((connection, hello)),
             Err(reason) => {
@@ -75,7 +82,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
             let session = Session::new(shared, connection, hello);
             session.run().await;
         }
-        Ok(Err(reason)) => info!("{peer} is turned away: {reason}"),
+        Ok(Err(reason)) => info!("{peer} is turned away: {}", printable(&reason)),
         Err(_) => info!("{peer} is turned away: the handshake took too long"),
     }
 }
@@ -85,7 +92,7 @@ async fn handshake(connection: &mut Connection) -> Result<Hello, String> {
     let mut reader = HandshakeReader::default();
     loop {
         let Some(line) = connection.lines().next_line().map_err(|error| error.to_string())? else {
-            if connection.receive().await.map_err(|error| error.to_string())? {
+            if connection.receive().await.map_err(|error| one_line(&error))? {
                 continue;
             }
             return Err("it closed the connection before the handshake was complete".to_owned());
@@ -121,10 +128,17 @@ impl Session {
                 self.connection.close().await;
             }
             End::Refused(refused) => {
-                info!("{peer}{user} is refused: {}", refused.message());
+                match refused.failure() {
+                    Some(failure) => error!("a request of {peer}{user} failed: {failure}"),
+                    None => info!("{peer}{user} is refused: {}", printable(refused.message())),
+                }
                 self.refuse(&refused).await;
             }
-            End::Failed(error) => info!("{peer}{user} is gone: {error}"),
+            End::Failed(error) => {
+                info!("{peer}{user} is gone: {}", one_line(&error));
+                // It may have been told why, and shall get to read it.
+                self.connection.close().await;
+            }
             End::Stalled => info!("{peer}{user} is cut off: it does not read its replies"),
         }
     }
@@ -162,13 +176,14 @@ impl Session {
         if self.out.is_empty() {
             return Ok(());
         }
-        match timeout(self.shared.limits.stalled_write, self.connection.send(&self.out)).await {
+        let pieces = u32::try_from(self.out.len().div_ceil(STALL_SIZE)).unwrap_or(u32::MAX);
+        let limit = self.shared.limits.stalled_write.saturating_mul(pieces);
+        match timeout(limit, self.connection.send(&self.out)).await {
             Ok(sent) => sent?,
             Err(_) => return Err(End::Stalled),
         }
         self.out.clear();
-        // An idle connection shall not keep what one large reply needed.
-        self.out.shrink_to(SEND_SIZE);
+        self.out.shrink_to(IDLE_SIZE);
         Ok(())
     }
 }

@@ -17,6 +17,9 @@ use crate::session::{End, Session};
 /// How many lines are answered together at most.
 const MAX_LINES: usize = 1024;
 
+/// How many bytes the usual reply in `get-stream` has, with its end.
+const REPLY: usize = 65;
+
 /// A stream mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -159,6 +162,7 @@ async fn answer_get(service: &Service, lines: &[&str], out: &mut Vec<u8>) -> Res
     let (keys, error) = parse_until_error(lines, |line| {
         stream::task(line).map(|(method, taskhash)| TaskKey { method, taskhash })
     });
+    out.reserve(keys.len() * REPLY);
     for unihash in service.equivalence().unihashes(&keys).await? {
         if let Some(unihash) = unihash {
             unihash.append_to(out);

@@ -190,6 +190,8 @@ async fn a_message_within_the_bound_is_taken_and_a_longer_one_is_not() {
         // The server may close the connection before it has all.
         drop(client.try_send(&ping(200_000)).await);
         until_closed(&mut client).await;
+        let too_large = server.address().starts_with("ws").then_some(1009);
+        assert_eq!(client.close_status(), too_large);
         is_unharmed(server).await;
     })
     .await;
