@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, StreamExt};
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Batch, Mode, Stop, answer};
 use crate::refusal::Refused;
@@ -35,7 +37,7 @@ enum Intake {
     /// The client ends the mode.
     End,
     Refused(Refused),
-    /// The client sends nothing more.
+    /// The client sends nothing more, or the server stops.
     Gone,
 }
 
@@ -64,11 +66,16 @@ impl Session {
                 && let Some((lines, weight)) = self.take_batch(mode, &mut progress.intake).await?
             {
                 progress.weight += weight;
-                answers.push_back(look_up(self.shared.clone(), mode, lines, weight));
+                // A task of its own, so that it goes on, and holds up nobody, while this client does not read.
+                let answer = tokio::spawn(look_up(self.shared.clone(), mode, lines, weight));
+                answers.push_back(AbortOnDropHandle::new(answer));
             }
             tokio::select! {
                 biased;
                 Some(answer) = answers.next() => self.deliver(answer, &mut answers, &mut progress).await?,
+                () = self.shared.stopping.cancelled(), if !answers.is_empty() && progress.takes_more() => {
+                    progress.intake = Intake::Gone;
+                }
                 received = self.connection.receive(), if !answers.is_empty() && progress.takes_more() => {
                     if !received? {
                         progress.intake = Intake::Gone;
@@ -88,14 +95,15 @@ impl Session {
     }
 
     /// Sends an answer, and those after it that are known already.
-    async fn deliver<F: Future<Output = Answer>>(
+    async fn deliver(
         &mut self,
-        answer: Answer,
-        answers: &mut FuturesOrdered<F>,
+        answer: Result<Answer, JoinError>,
+        answers: &mut FuturesOrdered<AbortOnDropHandle<Answer>>,
         progress: &mut Progress,
     ) -> Result<(), End> {
         let mut next = Some(answer);
         while let Some(answer) = next {
+            let answer = answer.map_err(Refused::from)?;
             progress.weight -= answer.weight;
             self.out.extend_from_slice(&answer.replies);
             answer.end?;
