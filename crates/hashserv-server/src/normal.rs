@@ -71,14 +71,24 @@ impl Session {
     async fn answer(&mut self, text: &str) -> Result<Next, End> {
         let started = Instant::now();
         let Some(request) = Request::parse(text).map_err(Refused::from)? else { return Err(End::Quiet) };
+        if request.command() == Command::Report {
+            self.take_report(&request).await?;
+            return Ok(Next::Request);
+        }
+        let next = self.answer_request(request).await;
+        if !matches!(next, Err(End::Failed(_) | End::Stalled)) {
+            self.shared.statistics.record(1, started.elapsed());
+        }
+        self.send_if_many().await?;
+        next
+    }
+
+    /// Answers any request but a report.
+    async fn answer_request(&mut self, request: Request<'_>) -> Result<Next, End> {
         let command = request.command();
         if !is_offered(command, self.shared.service.is_read_only()) {
             let message = format!("Unknown command '{}': this server is read-only", command.name());
             return Err(Refused::new(message).into());
-        }
-        if command == Command::Report {
-            self.take_report(&request).await?;
-            return Ok(Next::Request);
         }
         self.record_reports().await?;
         // A look-up may wait for the upstream.
@@ -94,8 +104,6 @@ impl Session {
         let mut exchange = Exchange { shared: &self.shared, caller: &mut self.caller, request };
         // Boxed, since idle sessions shall not hold the room that the largest handler needs.
         Box::pin(dispatch(&mut exchange, framing, &mut self.out)).await?;
-        self.shared.statistics.record(1, started.elapsed());
-        self.send_if_many().await?;
         Ok(Next::Request)
     }
 
