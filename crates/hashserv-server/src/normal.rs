@@ -1,5 +1,7 @@
 //! Normal mode: requests and replies in JSON.
 
+pub(crate) mod ahead;
+
 use std::time::Instant;
 
 use hashserv_protocol::{Command, Request, encode_message, stream};
@@ -34,13 +36,13 @@ impl Session {
         }
     }
 
-    /// Records and answers the reports that came before the end.
+    /// Answers what came before the end.
     async fn end(&mut self, end: End) -> End {
         if matches!(end, End::Failed(_) | End::Stalled) {
             return end;
         }
         let last = async {
-            self.record_reports().await?;
+            self.settle().await?;
             self.send().await
         };
         last.await.err().unwrap_or(end)
@@ -52,7 +54,7 @@ impl Session {
         match self.take_message()? {
             Some(text) => self.answer(&text).await,
             None => {
-                self.record_reports().await?;
+                self.settle().await?;
                 self.send_and_receive().await?;
                 Ok(Next::Request)
             }
@@ -71,9 +73,18 @@ impl Session {
     async fn answer(&mut self, text: &str) -> Result<Next, End> {
         let started = Instant::now();
         let Some(request) = Request::parse(text).map_err(Refused::from)? else { return Err(End::Quiet) };
-        if request.command() == Command::Report {
-            self.take_report(&request).await?;
-            return Ok(Next::Request);
+        match request.command() {
+            Command::Report => {
+                self.answer_lookups().await?;
+                self.take_report(&request).await?;
+                return Ok(Next::Request);
+            }
+            Command::Get | Command::GetOuthash if self.shared.service.equivalence().has_upstream() => {
+                self.record_reports().await?;
+                self.take_lookup(text).await?;
+                return Ok(Next::Request);
+            }
+            _ => self.settle().await?,
         }
         let next = self.answer_request(request).await;
         if !matches!(next, Err(End::Failed(_) | End::Stalled)) {
@@ -83,16 +94,20 @@ impl Session {
         next
     }
 
-    /// Answers any request but a report.
+    /// Answers the reports or look-ups that wait for no further ones.
+    async fn settle(&mut self) -> Result<(), End> {
+        self.record_reports().await?;
+        self.answer_lookups().await
+    }
+
+    /// Answers a request at once.
     async fn answer_request(&mut self, request: Request<'_>) -> Result<Next, End> {
         let command = request.command();
         if !is_offered(command, self.shared.service.is_read_only()) {
             let message = format!("Unknown command '{}': this server is read-only", command.name());
             return Err(Refused::new(message).into());
         }
-        self.record_reports().await?;
-        // A look-up may wait for the upstream.
-        if !is_quick(command) || self.shared.service.equivalence().has_upstream() {
+        if !is_quick(command) {
             self.send().await?;
         }
         if let Some(mode) = Mode::of(command) {

@@ -8,6 +8,7 @@ use hashserv_transport::{Connection, Incoming, TransportError};
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
+use crate::normal::ahead::PendingLookups;
 use crate::one_line::{one_line, printable};
 use crate::refusal::Refused;
 use crate::reports::PendingReports;
@@ -29,6 +30,7 @@ pub(crate) struct Session {
     pub(crate) messages: MessageReader,
     pub(crate) caller: Caller,
     pub(crate) reports: PendingReports,
+    pub(crate) lookups: PendingLookups,
     /// Replies that are not sent yet.
     pub(crate) out: Vec<u8>,
 }
@@ -112,6 +114,7 @@ impl Session {
             messages: MessageReader::new(connection.framing(), shared.limits.message),
             caller: Caller::anonymous(),
             reports: PendingReports::default(),
+            lookups: PendingLookups::default(),
             shared,
             connection,
             out,

@@ -1,6 +1,7 @@
 //! Clients of a server that has an upstream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashserv_storage::UnihashEntry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,6 +51,42 @@ async fn reports_ask_together() {
     let reports = (0..100).map(|number| report(number, 1000 + number)).collect();
     let unihashes = server.service.equivalence().report(reports).await.unwrap();
     assert_eq!(unihashes, (0..100).map(unihash).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn rows_that_a_client_asks_for_one_after_the_other_are_asked_together() {
+    let together = Arc::new(AtomicBool::new(false));
+    let all_came = together.clone();
+    let fake = FakeUpstream::start(move |_, peer| {
+        let all_came = all_came.clone();
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            for _ in 0..16 {
+                peer.line().await;
+            }
+            all_came.store(true, Ordering::Relaxed);
+            peer.send(&"null\n".repeat(16)).await;
+            peer.silence().await;
+        })
+    })
+    .await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let entry = UnihashEntry { method: "m".to_owned(), taskhash: hash(99), unihash: unihash(7) };
+    server.service.equivalence().record_unihash(entry).await.unwrap();
+    let get = |number, all| {
+        format!("{{\"get\": {{\"method\": \"m\", \"taskhash\": \"{}\", \"all\": {all}}}}}\n", hash(number))
+    };
+    let rows: String = (0..16).map(|number| get(number, true)).collect();
+    let lines = format!("OEHASHEQUIV 1.1\n\n{rows}{}{{\"ping\": {{}}}}\nnull\n", get(99, false));
+    let mut socket = TcpStream::connect(server.address.to_string()).await.unwrap();
+    socket.write_all(lines.as_bytes()).await.unwrap();
+    let mut replies = String::new();
+    socket.read_to_string(&mut replies).await.unwrap();
+    let replies: Vec<&str> = replies.lines().collect();
+    assert!(together.load(Ordering::Relaxed), "the upstream was asked for one after the other");
+    assert_eq!(replies[..16], ["null"; 16]);
+    assert!(replies[16].contains(&hash(7)), "{}", replies[16]);
+    assert_eq!(replies[17..], ["{\"alive\":true}"]);
 }
 
 #[tokio::test]
