@@ -12,25 +12,29 @@ use crate::{Bench, Result};
 const WINDOW: u64 = 256;
 
 pub(crate) fn measure(bench: &Bench) -> Result<()> {
-    let cases = ["unix", "tcp", "ws", "wss"];
-    if bench.wanted(&cases, |name| *name).is_empty() {
+    let wants = |name: &str| bench.arguments.wants(&case(name));
+    if !["unix", "tcp", "ws", "wss"].into_iter().any(wants) {
         return Ok(());
     }
     let server = bench.serve_warm(bench.database())?;
     // The first is what the others are compared with.
-    let addresses: Vec<_> =
-        server.addresses().filter(|(name, _)| *name == "unix" || bench.arguments.wants(name)).collect();
+    let addresses: Vec<_> = server.addresses().filter(|(name, _)| *name == "unix" || wants(name)).collect();
     let measured = bench.in_turn(addresses.len(), |contender| {
         let client = Long::connect(bench, addresses[contender].1)?;
         bench.drive(vec![Box::new(client)], server.process())
     })?;
     for ((name, _), figures) in addresses.iter().zip(&measured) {
         let ratio = (*name != "unix").then(|| figures.rate / measured[0].rate);
-        let name = format!("{name}-1x{WINDOW}");
+        let name = case(name);
         let memory = server.process().memory()?;
         Row::new(&name).figures(*figures).memory(memory).ratio(ratio).goal(goal(&name)).print();
     }
     Ok(())
+}
+
+/// The name of the case on a transport.
+fn case(transport: &str) -> String {
+    format!("{transport}-1x{WINDOW}")
 }
 
 fn goal(name: &str) -> Option<Goal> {
