@@ -103,7 +103,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", env = "HASHSERVER_UPSTREAM_CA")]
     pub(crate) upstream_ca: Option<PathBuf>,
 
-    /// Record nothing that clients send; the database file need not be writable
+    /// Record nothing that clients send; an up-to-date database file need not be writable
     #[arg(short, long, env = "HASHSERVER_READ_ONLY", value_parser = FalseyValueParser::new())]
     pub(crate) read_only: bool,
 

@@ -51,8 +51,8 @@ async fn service(config: &Config) -> Result<Service, StartError> {
     Ok(service)
 }
 
-/// Opens the database. A read-only server opens it to be read, unless it must be made first or an
-/// administrator is to be written.
+/// Opens the database. A read-only server opens it to be read, unless an administrator is to be written, or
+/// the file must be made or upgraded first: read-only is what clients get, and old databases are served too.
 async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError> {
     let database: &DatabaseName = &config.database;
     let writable = &config.database_options;
@@ -61,7 +61,7 @@ async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError
     }
     match open(database, &Options { read_only: true, ..writable.clone() }).await {
         Ok(storage) => Ok(storage),
-        // Only a file may be made by whoever comes first.
+        // Only a file may be made or upgraded by whoever comes first.
         Err(error) if database.sqlite_path().is_none() => Err(error),
         Err(error) => open(database, writable).await.map_err(|_| error),
     }

@@ -194,6 +194,16 @@ async fn a_read_only_server_stores_nothing() {
     .await;
 }
 
+#[tokio::test]
+async fn a_read_only_server_creates_and_upgrades_its_file() {
+    let new = Launch::new(Backend::Sqlite, Transport::Unix).args(["--read-only"]).start().await;
+    assert_eq!(new.connect().await.ask(get(&task_of("a"))).await, Value::Null);
+    assert_eq!(new.connect().await.ask(report("a")).await["unihash"], unihash_of("a"));
+    assert_eq!(new.connect().await.ask(get(&task_of("a"))).await, Value::Null, "nothing was stored");
+    let old = on_reference("reference-v2.db", &["--read-only"]).await;
+    assert_eq!(unihash(&old, &hash("task4")).await, hash("uni4"));
+}
+
 /// It knows the report of `a`, and stores no other.
 async fn assert_is_read_only(server: &TestServer) {
     let mut client = server.connect().await;
