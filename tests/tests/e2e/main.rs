@@ -10,6 +10,7 @@ mod everywhere;
 mod golden;
 mod hashclient;
 mod layering;
+mod packaging;
 mod sharing;
 mod starting;
 mod stopping;
