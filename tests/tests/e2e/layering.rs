@@ -54,9 +54,9 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 const WITHOUT_NETWORK: [&str; 4] =
     ["hashserv-protocol", "hashserv-storage", "hashserv-storage-sql", "hashserv-service"];
 
-/// What only some crates may name; these tests may too, to prepare databases and to speak WebSocket.
+/// What only some crates may name; these tests may too, to speak WebSocket.
 const RESERVED: [(&str, &[&str]); 4] = [
-    ("sqlx", &["hashserv-storage-sql", "hashserv-tests"]),
+    ("sqlx", &["hashserv-storage-sql"]),
     ("clap", &["hashserv", "hashclient"]),
     ("tracing-subscriber", &["hashserv", "hashclient"]),
     ("tokio-tungstenite", &["hashserv-transport", "hashserv-tests"]),
