@@ -41,8 +41,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "ADDRESS")]
     pub(crate) bind: Vec<String>,
 
-    /// Database: path of an SQLite file, or sqlite://PATH, or postgresql://USER@HOST:PORT/NAME, which several
-    /// servers may share
+    /// Database: path of an SQLite file, or sqlite:///PATH (relative; absolute with a fourth slash), or
+    /// postgresql://USER@HOST:PORT/NAME, which several servers may share
     // The environment may hold a password in it.
     #[arg(
         short,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 ///
 /// | text | database |
 /// | --- | --- |
-/// | a path without `://`, `sqlite://PATH` | SQLite, in that file |
+/// | a path without `://`, `sqlite://PATH` with a relative one | SQLite, in that file |
 /// | `sqlite:///PATH`, `sqlite+aiosqlite:///PATH` | SQLite: three slashes begin a relative path, four an absolute one |
 /// | `postgres://…`, `postgresql://…`, `postgresql+asyncpg://…` | PostgreSQL |
 ///
