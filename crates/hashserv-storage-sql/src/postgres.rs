@@ -62,6 +62,12 @@ const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::boo
 /// database is away, calls are tried again for 10 seconds and then fail with [`StorageError::Timeout`]. So
 /// does a write that waits 20 seconds for other servers.
 ///
+/// An attempt that has begun is not cut short by that. It takes 5 seconds at most to try a connection that was
+/// idle and 10 to make one. Then the database has 30 seconds for a look-up, 10 for rows and for a change of an
+/// account, 60 for another write, 300 for a search through a whole table; what takes longer fails with
+/// [`StorageError::Timeout`]. So do rows for which no connection is free for 10 seconds, and searches for
+/// which there is none for 300.
+///
 /// # Long work
 ///
 /// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused) and [`sweep`](Storage::sweep) are
