@@ -39,8 +39,9 @@ impl Equivalence {
     ///
     /// This is what builds ask tens of thousands of times when they start. A hit comes from memory where it
     /// was read before and nothing was removed since; a miss always comes from the database, so that what
-    /// another process adds is seen at the next request. What another process removes is forgotten within
-    /// 200 ms. What the upstream knows is kept in the background.
+    /// another process adds is seen at the next request. What another process removes is forgotten when the
+    /// storage [tells it](Storage::foreign_removals), mostly within 200 ms. What the upstream knows is kept in
+    /// the background.
     ///
     /// # Errors
     ///

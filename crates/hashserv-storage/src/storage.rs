@@ -116,8 +116,10 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// A number that changes when another process may have removed unihashes.
     ///
-    /// Whoever keeps unihashes in memory must drop them then. The change is noticed within 200 ms of the
-    /// removal. Removals through this value are not told here: their caller knows of them.
+    /// Whoever keeps unihashes in memory must drop them then. A removal by a server of this kind is told within
+    /// 200 ms. Where other programs do not announce theirs (PostgreSQL), those are told within some seconds,
+    /// and a process that is cut off from the database is told once it has noticed that, within 6 seconds.
+    /// Removals through this value are not told here: their caller knows of them.
     fn foreign_removals(&self) -> watch::Receiver<u64>;
 
     /// Finishes what was begun and closes the database. Later calls fail with [`StorageError::Closed`].
