@@ -1,7 +1,7 @@
 //! What one server carries, measured on the real program from outside.
 //!
 //! ```text
-//! cargo bench -p hashserv-server --bench load                             # all, about ten minutes
+//! cargo bench -p hashserv-server --bench load                             # all
 //! cargo bench -p hashserv-server --bench load -- --only get,report        # some
 //! cargo bench -p hashserv-server --bench load -- --rows 1000000           # with more tasks
 //! cargo bench -p hashserv-server --bench load -- --quick                  # whether it works

@@ -1,7 +1,7 @@
 //! What an upstream far away costs a build.
 //!
 //! ```text
-//! cargo bench -p hashserv-server --bench upstream                    # 200 ms away, about a minute
+//! cargo bench -p hashserv-server --bench upstream                    # 200 ms away
 //! cargo bench -p hashserv-server --bench upstream -- --rtt-ms 20     # quick
 //! ```
 //!
