@@ -36,7 +36,7 @@ pub enum Address {
         tls: bool,
         /// Where it is.
         host: Host,
-        /// The path of the request: empty, or beginning with `/`. A listener takes every path.
+        /// The path and query of the request: empty, or beginning with `/` or `?`. A listener takes every path.
         path: String,
     },
 }
