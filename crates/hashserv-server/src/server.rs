@@ -91,7 +91,7 @@ impl Server {
         }
         self.shared.stopping.cancel();
         if timeout_at(deadline, sessions.wait()).await.is_err() {
-            warn!("{} clients are cut off: their requests took too long to finish", sessions.len());
+            warn!("{} clients were cut off: their requests took too long to finish", sessions.len());
             cut_off.cancel();
             sessions.wait().await;
         }
