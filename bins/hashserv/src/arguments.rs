@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser as NonEmpty};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser};
 
 /// Where a server listens that is told nothing.
 pub(crate) const DEFAULT_BIND: &str = "unix://./hashserver.sock";
@@ -55,11 +55,17 @@ pub(crate) struct Arguments {
     pub(crate) database: String,
 
     /// User to log in as at PostgreSQL; wins over the URL
-    #[arg(long, value_name = "NAME", env = "HASHSERVER_DB_USERNAME")]
+    #[arg(long, value_name = "NAME", env = "HASHSERVER_DB_USERNAME", value_parser = NonEmpty::new())]
     pub(crate) db_username: Option<String>,
 
     /// Password of that user; better given by the environment, which other users cannot see
-    #[arg(long, value_name = "PW", env = "HASHSERVER_DB_PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PW",
+        env = "HASHSERVER_DB_PASSWORD",
+        hide_env_values = true,
+        value_parser = NonEmpty::new()
+    )]
     pub(crate) db_password: Option<String>,
 
     /// For how long to try to reach PostgreSQL when starting
@@ -76,15 +82,21 @@ pub(crate) struct Arguments {
     pub(crate) log: String,
 
     /// Server to ask for what is not known here; what it knows is kept here. Nothing is reported to it
-    #[arg(short, long, value_name = "ADDRESS", env = "HASHSERVER_UPSTREAM")]
+    #[arg(short, long, value_name = "ADDRESS", env = "HASHSERVER_UPSTREAM", value_parser = NonEmpty::new())]
     pub(crate) upstream: Option<String>,
 
     /// User to log in as at the upstream
-    #[arg(long, value_name = "NAME", env = "HASHSERVER_UPSTREAM_USER")]
+    #[arg(long, value_name = "NAME", env = "HASHSERVER_UPSTREAM_USER", value_parser = NonEmpty::new())]
     pub(crate) upstream_user: Option<String>,
 
     /// Token of that user; better given by the environment or a file, which other users cannot see
-    #[arg(long, value_name = "TOKEN", env = "HASHSERVER_UPSTREAM_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "HASHSERVER_UPSTREAM_TOKEN",
+        hide_env_values = true,
+        value_parser = NonEmpty::new()
+    )]
     pub(crate) upstream_token: Option<String>,
 
     /// File that holds the token of that user
@@ -118,11 +130,17 @@ pub(crate) struct Arguments {
     pub(crate) anon_perms: Vec<String>,
 
     /// Make sure that this user exists and may do everything
-    #[arg(long, value_name = "NAME", env = "HASHSERVER_ADMIN_USER")]
+    #[arg(long, value_name = "NAME", env = "HASHSERVER_ADMIN_USER", value_parser = NonEmpty::new())]
     pub(crate) admin_user: Option<String>,
 
     /// Password of the administrator; better given by the environment, which other users cannot see
-    #[arg(long, value_name = "PW", env = "HASHSERVER_ADMIN_PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PW",
+        env = "HASHSERVER_ADMIN_PASSWORD",
+        hide_env_values = true,
+        value_parser = NonEmpty::new()
+    )]
     pub(crate) admin_password: Option<String>,
 
     /// Let several processes share the ports of TCP and WebSocket addresses
@@ -161,10 +179,22 @@ pub(crate) struct Arguments {
     pub(crate) max_message: usize,
 }
 
+impl Arguments {
+    /// What the process was given; ends it where that makes no sense, or help is asked for.
+    pub(crate) fn read() -> Self {
+        let matches = Arguments::command().mut_args(without_empty_variable).get_matches();
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// An empty variable counts as none: container images set them so.
+fn without_empty_variable(argument: Arg) -> Arg {
+    let value = argument.get_env().and_then(std::env::var_os);
+    if value.is_some_and(|value| value.is_empty()) { argument.env(None) } else { argument }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

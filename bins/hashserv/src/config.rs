@@ -12,7 +12,7 @@ use crate::arguments::{Arguments, DEFAULT_BIND};
 use crate::error::StartError;
 use crate::memory::default_cache_entries;
 use crate::upstream::{UpstreamConfig, negative_ttl};
-use crate::value::{at_least, present, seconds};
+use crate::value::{at_least, seconds};
 
 /// A message must be able to hold a report with some text of what was hashed.
 const MIN_MESSAGE: usize = 64 * 1024;
@@ -59,7 +59,7 @@ impl Config {
                 cache_entries: arguments.cache_entries.unwrap_or_else(default_cache_entries),
                 negative_ttl: negative_ttl(&arguments)?,
             },
-            admin: admin(arguments.admin_user.as_ref(), arguments.admin_password.as_ref())?,
+            admin: admin(arguments.admin_user, arguments.admin_password)?,
             limits: Limits {
                 connections: at_least("--max-connections", arguments.max_connections, 1)?,
                 message: at_least("--max-message", arguments.max_message, MIN_MESSAGE)?,
@@ -99,8 +99,8 @@ fn database_options(arguments: &Arguments) -> Result<Options, StartError> {
     Ok(Options {
         synchronous: synchronous(&arguments.synchronous)?,
         credentials: Credentials {
-            username: present(arguments.db_username.as_ref()).map(str::to_owned),
-            password: present(arguments.db_password.as_ref()).map(str::to_owned).map(Password::from),
+            username: arguments.db_username.clone(),
+            password: arguments.db_password.clone().map(Password::from),
         },
         connect_timeout: seconds("--db-connect-timeout", arguments.db_connect_timeout)?,
         pool_size: at_least("--db-pool-size", arguments.db_pool_size, 5)?,
@@ -131,11 +131,9 @@ fn anonymous_permissions(given: &[String]) -> Result<Permissions, StartError> {
     Ok(permissions)
 }
 
-fn admin(name: Option<&String>, password: Option<&String>) -> Result<Option<Admin>, StartError> {
-    match (present(name), present(password)) {
-        (Some(name), Some(password)) => {
-            Ok(Some(Admin { name: name.to_owned(), password: Token::from(password.to_owned()) }))
-        }
+fn admin(name: Option<String>, password: Option<String>) -> Result<Option<Admin>, StartError> {
+    match (name, password) {
+        (Some(name), Some(password)) => Ok(Some(Admin { name, password: Token::from(password) })),
         (None, None) => Ok(None),
         _ => Err(StartError::IncompleteAdmin),
     }
@@ -199,7 +197,9 @@ mod tests {
     fn an_administrator_needs_a_name_and_a_password() {
         assert!(resolve(&["--admin-user", "admin"]).unwrap_err().contains("belong together"));
         assert!(resolve(&["--admin-password", "secret"]).unwrap_err().contains("belong together"));
-        assert!(resolve(&["--admin-user", "", "--admin-password", ""]).unwrap().admin.is_none());
+        assert!(
+            Arguments::try_parse_from(["hashserv", "--admin-user", "a", "--admin-password", ""]).is_err()
+        );
         let config = resolve(&["--admin-user", "admin", "--admin-password", "secret"]).unwrap();
         assert!(!format!("{config:?}").contains("secret"));
         assert_eq!(config.admin.unwrap().name, "admin");

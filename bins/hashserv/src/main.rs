@@ -15,7 +15,6 @@ mod value;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use hashserv_server::one_line;
 
 use crate::arguments::Arguments;
@@ -24,7 +23,7 @@ use crate::error::StartError;
 
 /// 0 after a stop that was asked for, 1 where the server cannot start; clap exits with 2 for wrong usage.
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(Arguments::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hashserv: {}", one_line(&error));

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
-use crate::value::{present, seconds};
+use crate::value::seconds;
 
 /// The server that is asked what is not known here.
 #[derive(Debug)]
@@ -24,13 +24,12 @@ pub(crate) struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// Works out what the arguments mean for a server that listens on these addresses. An empty text in the
-    /// environment counts as none.
+    /// Works out what the arguments mean for a server that listens on these addresses.
     pub(crate) fn resolve(
         arguments: &Arguments,
         listened_on: &[Address],
     ) -> Result<Option<Self>, StartError> {
-        let Some(text) = present(arguments.upstream.as_ref()) else { return Ok(None) };
+        let Some(text) = &arguments.upstream else { return Ok(None) };
         if arguments.read_only {
             return Err(StartError::ReadOnlyUpstream);
         }
@@ -49,7 +48,7 @@ impl UpstreamConfig {
             login: login(arguments)?,
             max_message: arguments.max_message,
         };
-        let ca = arguments.upstream_ca.clone().filter(|path| !path.as_os_str().is_empty());
+        let ca = arguments.upstream_ca.clone();
         ca.as_deref().map_or(Ok(()), check_ca)?;
         Ok(Some(UpstreamConfig { address, options, ca }))
     }
@@ -71,16 +70,14 @@ pub(crate) fn negative_ttl(arguments: &Arguments) -> Result<Duration, StartError
 }
 
 fn login(arguments: &Arguments) -> Result<Option<(String, String)>, StartError> {
-    let user = present(arguments.upstream_user.as_ref());
-    let file = arguments.upstream_token_file.as_deref().filter(|path| !path.as_os_str().is_empty());
-    let token = match (present(arguments.upstream_token.as_ref()), file) {
+    let token = match (&arguments.upstream_token, &arguments.upstream_token_file) {
         (Some(_), Some(_)) => return Err(StartError::TwoUpstreamTokens),
-        (Some(token), None) => Some(token.to_owned()),
+        (Some(token), None) => Some(token.clone()),
         (None, Some(path)) => Some(read_token(path)?),
         (None, None) => None,
     };
-    match (user, token) {
-        (Some(user), Some(token)) => Ok(Some((user.to_owned(), token))),
+    match (&arguments.upstream_user, token) {
+        (Some(user), Some(token)) => Ok(Some((user.clone(), token))),
         (None, None) => Ok(None),
         _ => Err(StartError::IncompleteUpstreamLogin),
     }
@@ -147,8 +144,6 @@ mod tests {
     #[test]
     fn an_upstream_is_optional() {
         assert!(resolve(&[]).unwrap().is_none());
-        assert!(resolve(&["--upstream", ""]).unwrap().is_none());
-        assert!(resolve(&["--upstream", "", "--read-only"]).unwrap().is_none());
         let config = resolve(&["-u", "wss://example.com/ws", "--upstream-timeout", "1.5"]).unwrap().unwrap();
         assert_eq!(config.address.to_string(), "wss://example.com/ws");
         assert_eq!(config.options.timeout, Duration::from_millis(1500));

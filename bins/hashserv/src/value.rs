@@ -7,11 +7,6 @@ use crate::error::StartError;
 /// The longest that times may be set to, in seconds.
 const MAX_SECONDS: f64 = 24.0 * 60.0 * 60.0;
 
-/// An empty text in the environment counts as none.
-pub(crate) fn present(text: Option<&String>) -> Option<&str> {
-    text.map(String::as_str).filter(|text| !text.is_empty())
-}
-
 /// A number of seconds within bounds.
 pub(crate) fn seconds(option: &'static str, value: f64) -> Result<Duration, StartError> {
     if (0.0..=MAX_SECONDS).contains(&value) {

@@ -98,6 +98,15 @@ async fn settings_come_from_the_environment() {
 }
 
 #[tokio::test]
+async fn an_empty_variable_does_not_shut_anonymous_clients_out() {
+    let launch = Launch::new(Backend::Sqlite, Transport::Unix).env("HASHSERVER_ANON_PERMS", "");
+    let server = launch.start().await;
+    let mut client = server.connect().await;
+    client.ask(report("a")).await;
+    assert_eq!(client.ask(get(&task_of("a"))).await["unihash"], unihash_of("a"));
+}
+
+#[tokio::test]
 async fn several_servers_share_a_port() {
     for backend in Backend::all() {
         let database = backend.create();
