@@ -39,5 +39,9 @@ fn run(arguments: Arguments) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(|source| StartError::System { what: "start the worker threads", source })?;
-    runtime.block_on(serve::serve(config))
+    let served = runtime.block_on(serve::serve(config));
+    // A thread that waits for the system, for the address of an upstream's host say, must not keep the
+    // process alive.
+    runtime.shutdown_background();
+    served
 }
