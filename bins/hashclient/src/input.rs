@@ -1,5 +1,6 @@
 //! Lines from standard input.
 
+use hashserv_client::{Query, StreamMode, check_query};
 use hashserv_protocol::{LineBuffer, MAX_LINE};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -27,6 +28,14 @@ impl Line {
     /// A failure that names the line.
     pub(crate) fn malformed(&self, reason: impl Into<String>) -> Failure {
         Failure::InputLine { number: self.number, reason: reason.into() }
+    }
+
+    /// The query that the line holds, unless it cannot be sent.
+    pub(crate) fn sendable<M: StreamMode, Q: Query<M>>(&self, query: Q) -> Result<Q, Failure> {
+        match check_query(&query) {
+            Ok(()) => Ok(query),
+            Err(error) => Err(self.malformed(error.to_string())),
+        }
     }
 }
 

@@ -62,3 +62,4 @@ pub use error::ClientError;
 pub use pipeline::{QuerySender, ReplyReceiver};
 pub use stream::mode::{Exists, Get, GetLines, Mark, Query, StreamMode};
 pub use stream::{ExistsStream, GetStream, MarkStream, Stream};
+pub use writer::check_query;

@@ -68,12 +68,24 @@ impl Writer {
 /// Whether all queries can be sent, so that a bad one is found before any is on its way.
 pub(crate) fn check_queries<M: StreamMode, Q: Query<M>>(queries: &[Q]) -> Result<(), ClientError> {
     let mut line = Vec::new();
-    for query in queries {
-        line.clear();
-        query.append(&mut line)?;
-        if line.len() > MAX_QUERY {
-            return Err(ClientError::Unsendable(format!("a query is longer than {MAX_QUERY} bytes")));
-        }
+    queries.iter().try_for_each(|query| check(query, &mut line))
+}
+
+/// Whether a query can be sent in a stream mode, as one line of at most 32 KiB. A batch with one that cannot
+/// is refused as a whole; this tells which one it is.
+///
+/// # Errors
+///
+/// [`ClientError::Unsendable`] if it cannot.
+pub fn check_query<M: StreamMode>(query: &impl Query<M>) -> Result<(), ClientError> {
+    check(query, &mut Vec::new())
+}
+
+fn check<M: StreamMode>(query: &impl Query<M>, line: &mut Vec<u8>) -> Result<(), ClientError> {
+    line.clear();
+    query.append(line)?;
+    if line.len() > MAX_QUERY {
+        return Err(ClientError::Unsendable(format!("a query is longer than {MAX_QUERY} bytes")));
     }
     Ok(())
 }

@@ -85,14 +85,21 @@ async fn mark_singly(
 fn parse<'a>(mark: &'a str, lines: &[Line]) -> (Vec<GcMark<'a>>, Option<Failure>) {
     let mut marks = Vec::with_capacity(lines.len());
     for line in lines {
-        let parsed = words::split(&line.text).map_err(str::to_owned).and_then(conditions);
-        match parsed {
-            Ok(conditions) if conditions.is_empty() => {}
-            Ok(conditions) => marks.push(GcMark { mark: mark.into(), conditions }),
-            Err(reason) => return (marks, Some(line.malformed(reason))),
+        match parse_line(mark, line) {
+            Ok(parsed) => marks.extend(parsed),
+            Err(failure) => return (marks, Some(failure)),
         }
     }
     (marks, None)
+}
+
+fn parse_line<'a>(mark: &'a str, line: &Line) -> Result<Option<GcMark<'a>>, Failure> {
+    let words = words::split(&line.text).map_err(|reason| line.malformed(reason))?;
+    let conditions = conditions(words).map_err(|reason| line.malformed(reason))?;
+    if conditions.is_empty() {
+        return Ok(None);
+    }
+    line.sendable(GcMark { mark: mark.into(), conditions }).map(Some)
 }
 
 #[cfg(test)]
@@ -138,7 +145,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_malformed_line_is_named() {
+        let long = format!("unihash {}", "x".repeat(40 * 1024));
         for (line, reason) in [
+            (long.as_str(), "the request cannot be sent: a query is longer than 32768 bytes"),
             ("unihash", "the column 'unihash' has no value"),
             ("unihash 'a", "a quotation mark is not closed"),
             ("unihash a unihash b", "the column 'unihash' is given twice"),

@@ -104,13 +104,20 @@ async fn ask(
 fn parse(lines: &[Line]) -> (Vec<Task>, Option<Failure>) {
     let mut tasks = Vec::with_capacity(lines.len());
     for line in lines {
-        let words: Vec<&str> = line.text.split_whitespace().collect();
-        match words[..] {
-            [method, taskhash] => tasks.push((method.to_owned(), taskhash.to_owned())),
-            _ => return (tasks, Some(line.malformed("METHOD TASKHASH expected"))),
+        match parse_line(line) {
+            Ok(task) => tasks.push(task),
+            Err(failure) => return (tasks, Some(failure)),
         }
     }
     (tasks, None)
+}
+
+fn parse_line(line: &Line) -> Result<Task, Failure> {
+    let mut words = line.text.split_whitespace().map(str::to_owned);
+    match (words.next(), words.next(), words.next()) {
+        (Some(method), Some(taskhash), None) => line.sendable::<GetMode, _>((method, taskhash)),
+        _ => Err(line.malformed("METHOD TASKHASH expected")),
+    }
 }
 
 async fn print_replies(
@@ -184,6 +191,19 @@ mod tests {
         let (printed, result) = run("m a\nm b\nm\nm c\n").await;
         assert_eq!(printed, "m a ua\nm b ub\n");
         assert_eq!(result.unwrap_err().to_string(), "line 3 of standard input: METHOD TASKHASH expected");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_cannot_be_sent_is_named_and_no_reply_to_it_awaited() {
+        for (line, reason) in [
+            ("m \u{1}".to_owned(), "must not be empty nor have blanks or control characters in it"),
+            (format!("m {}", "x".repeat(32 * 1024)), "longer than 32768 bytes"),
+        ] {
+            let (printed, result) = run(&format!("m a\n{line}\nm b\n")).await;
+            assert_eq!(printed, "m a ua\n");
+            let told = result.unwrap_err().to_string();
+            assert!(told.starts_with("line 2 of standard input: ") && told.ends_with(reason), "{told}");
+        }
     }
 
     #[tokio::test]

@@ -179,7 +179,9 @@ fn check_word<'a>(what: &str, text: &'a str) -> Result<&'a str, ClientError> {
         return Ok(text);
     }
     let quoted: String = text.chars().take(80).collect();
-    Err(ClientError::Unsendable(format!("the {what} {quoted:?} must not be empty nor have blanks in it")))
+    Err(ClientError::Unsendable(format!(
+        "the {what} {quoted:?} must not be empty nor have blanks or control characters in it"
+    )))
 }
 
 fn is_word(text: &str) -> bool {
