@@ -42,8 +42,10 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether an established connection was lost before the reply came, so that another attempt may help.
-    pub(crate) fn is_lost(&self) -> bool {
+    /// Whether an established connection was lost before the reply came, so that another attempt may help. A
+    /// server that does not know a command may close the connection too.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
         match self {
             ClientError::Transport(error) => !matches!(error, TransportError::MessageTooLarge { .. }),
             error => matches!(error, ClientError::Closed),

@@ -56,15 +56,24 @@ async fn mark_all(client: &mut Client, mark: &str, source: impl AsyncRead + Unpi
     }
 }
 
-/// Whether the server has the stream mode. Older ones close the connection, ours refuses what it does not offer.
+/// Whether the server has the stream mode.
 async fn offers_mode(client: &mut Client) -> Result<bool, Failure> {
     match client.mark_stream().await {
         Ok(_) => Ok(true),
-        Err(error @ (ClientError::Refused(_) | ClientError::Closed)) => {
+        Err(error) if lacks_mode(&error) => {
             tracing::info!(%error, "the server lacks gc-mark-stream, each line is marked with gc-mark");
             Ok(false)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the server may not know the mode. Ours refuses what it does not offer; older ones close the
+/// connection, and what we sent behind the close makes it look like a broken one.
+fn lacks_mode(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused(message) => message.starts_with("Unknown command"),
+        error => error.is_lost(),
     }
 }
 
@@ -104,6 +113,11 @@ fn parse_line<'a>(mark: &'a str, line: &Line) -> Result<Option<GcMark<'a>>, Fail
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use hashserv_transport::{Connection, Limits, TransportError};
+
     use super::*;
     use crate::testing::{Answer, client};
 
@@ -141,6 +155,21 @@ mod tests {
         assert_eq!(run(&[REFUSING, REFUSING], "").await.unwrap(), 0);
         let refused = run(&[REFUSING, REFUSING], lines).await;
         assert!(matches!(refused, Err(Failure::Client(ClientError::Refused(_)))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_for_another_reason_is_told_even_without_lines() {
+        const FORBIDDING: Answer =
+            |_| Some(r#"{"invoke-error": {"message": "User does not have @db-admin"}}"#.to_owned());
+        assert_eq!(run(&[FORBIDDING], "").await.unwrap_err().to_string(), "User does not have @db-admin");
+    }
+
+    #[test]
+    fn a_connection_that_breaks_may_be_one_that_an_old_server_closed() {
+        let peer = Connection::pair(Limits::default()).0.peer().clone();
+        let broken = TransportError::Io { peer, source: io::ErrorKind::ConnectionReset.into() };
+        assert!(lacks_mode(&ClientError::Transport(broken)));
+        assert!(!lacks_mode(&ClientError::Timeout { after: Duration::from_secs(1) }));
     }
 
     #[tokio::test]
