@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     File { path: String, source: io::Error },
     #[error("cannot start the asynchronous runtime")]
     Runtime(#[source] io::Error),
+    #[error("cannot finish the measurement")]
+    Crashed(#[from] tokio::task::JoinError),
     /// What was asked for does not exist.
     #[error("{0}")]
     Missing(String),

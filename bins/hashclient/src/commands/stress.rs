@@ -80,7 +80,7 @@ impl Stress {
         }
         let mut all = Measured::default();
         while let Some(joined) = tasks.join_next().await {
-            let measured = joined.map_err(|error| Failure::Runtime(error.into()))??;
+            let measured = joined??;
             all.lookups.extend(measured.lookups);
             all.reports.extend(measured.reports);
             all.found += measured.found;
