@@ -63,15 +63,9 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_name = "USER", env = "HASHSERVER_LOGIN")]
     pub(crate) login: Option<String>,
 
-    /// Token to log in with; on the command line other users of the machine can see it
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "TOKEN",
-        env = "HASHSERVER_TOKEN",
-        hide_env_values = true
-    )]
+    /// Token to log in with; on the command line other users of the machine can see it [env: HASHSERVER_TOKEN]
+    // The environment is read by hand: there a token without a login is no mistake.
+    #[arg(short, long, global = true, value_name = "TOKEN")]
     pub(crate) password: Option<String>,
 
     /// User to act as, which only a user administrator may

@@ -13,6 +13,7 @@ use crate::netrc;
 use crate::output::Output;
 
 const NO_TOKEN: &str = "a login needs a token: set HASHSERVER_TOKEN, or give --password";
+const NO_LOGIN: &str = "--password needs a login: set HASHSERVER_LOGIN, or give --login";
 
 /// The server to talk to, and where to print.
 pub(crate) struct Context {
@@ -36,11 +37,14 @@ impl Context {
         // An empty variable of the environment means the same as none.
         let address = if global.address.is_empty() { DEFAULT_ADDRESS } else { &global.address };
         let username = global.login.filter(|username| !username.is_empty());
-        let token = global.password.filter(|token| !token.is_empty());
+        let given = global.password.is_some();
+        let token = global.password.or_else(|| std::env::var("HASHSERVER_TOKEN").ok());
+        let token = token.filter(|token| !token.is_empty());
         let tls_ca = global.tls_ca.filter(|path| !path.is_empty()).map(PathBuf::from);
         let login = match (username, token) {
             (Some(username), Some(token)) => Some((username, token)),
             (Some(_), None) => return Err(Failure::Usage(NO_TOKEN.to_owned())),
+            (None, _) if given => return Err(Failure::Usage(NO_LOGIN.to_owned())),
             (None, _) if global.no_netrc => None,
             (None, _) => netrc::login(address)?,
         };

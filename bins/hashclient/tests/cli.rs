@@ -29,7 +29,14 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
 fn help_tells_of_addresses_and_exit_status() {
     let outcome = run(&["--help"], &[]);
     assert_eq!(outcome.status, 0);
-    for text in ["unix://PATH", "Exit status:", "HASHSERVER_TOKEN", "gc-mark-stream", "unihash-exists"] {
+    for text in [
+        "unix://PATH",
+        "Exit status:",
+        "HASHSERVER_TOKEN",
+        "default login USER",
+        "gc-mark-stream",
+        "unihash-exists",
+    ] {
         assert!(outcome.stdout.contains(text), "{text}: {}", outcome.stdout);
     }
     assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 110), "{}", outcome.stdout);
@@ -68,6 +75,7 @@ fn usage_errors_have_status_2() {
         &["get", "--stdin", "method", "taskhash"],
         &["--log", "loud", "ping"],
         &["--login", "u", "ping"],
+        &["--password", "t", "ping"],
         &["--address", "localhost", "ping"],
         &["ping", "-n", "0"],
         &["clean-unused", "-5"],
@@ -129,6 +137,15 @@ fn an_empty_variable_means_none() {
     assert!(outcome.stderr.contains("cannot connect"), "{}", outcome.stderr);
     let outcome = run(&["-l", "u", "ping"], &empty);
     assert_eq!(outcome.stderr, "ERROR: a login needs a token: set HASHSERVER_TOKEN, or give --password\n");
+}
+
+#[test]
+fn a_password_that_would_not_be_used_is_an_error() {
+    let no_login = "ERROR: --password needs a login: set HASHSERVER_LOGIN, or give --login\n";
+    assert_eq!(run(&["--no-netrc", "--password", "t", "ping"], &[]).stderr, no_login);
+    assert!(run(&["ping"], &[("HASHSERVER_TOKEN", "t")]).stderr.contains("cannot connect"));
+    let login = [("HASHSERVER_LOGIN", "u")];
+    assert!(run(&["--password", "t", "ping"], &login).stderr.contains("cannot connect"));
 }
 
 #[test]
