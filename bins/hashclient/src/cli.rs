@@ -23,8 +23,9 @@ Logging in:
   in the environment, which others cannot see in the list of processes. Without
   them, the file $NETRC or ~/.netrc is searched for
       machine ADDRESS login USER password TOKEN
-  where ADDRESS is written exactly as it is given to --address. Without that,
-  anonymously.
+  where ADDRESS is written exactly as it is given to --address, or else for
+      default login USER password TOKEN
+  which counts for every address. Without that, anonymously.
 
 Exit status:
   0  done
