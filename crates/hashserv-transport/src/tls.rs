@@ -22,6 +22,9 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+/// Options of the programs, for messages that tell to trust an authority.
+const TRUST_OPTIONS: &str = "--tls-ca of hashclient, --upstream-ca of hashserv";
+
 /// The certificates in a PEM file, one at least.
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
     let certificates = CertificateDer::pem_file_iter(path)

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{failure, provider, read_certificates, unusable};
+use super::{TRUST_OPTIONS, failure, provider, read_certificates, unusable};
 use crate::{Peer, TransportError};
 
 /// Whom we trust; read when it is first needed.
@@ -70,7 +70,8 @@ fn roots_of_system() -> Result<RootCertStore, TransportError> {
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     if usable == 0 {
         let cause = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-        let reason = format!("{cause}; install ca-certificates or name the authority with --tls-ca");
+        let reason =
+            format!("{cause}; install ca-certificates or name an authority to trust ({TRUST_OPTIONS})");
         return Err(unusable(Path::new(SYSTEM), &reason));
     }
     Ok(roots)

@@ -4,6 +4,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
+use super::TRUST_OPTIONS;
 use crate::{Peer, TransportError};
 
 /// Says what a failed handshake means and what can be done.
@@ -24,9 +25,10 @@ pub(super) fn explain(peer: &Peer, source: io::Error) -> TransportError {
 fn of_certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate comes from an authority that is not trusted here; name the authority's certificate \
-             (or the server's own, if it signed it itself) with --tls-ca"
-                .into()
+            format!(
+                "its certificate comes from an authority that is not trusted here; name the authority's \
+                 certificate (or the server's own, if it signed it itself) as one to trust ({TRUST_OPTIONS})"
+            )
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let presented = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
