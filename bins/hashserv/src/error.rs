@@ -31,8 +31,8 @@ pub(crate) enum StartError {
     UpstreamTokenFile { path: PathBuf, source: io::Error },
     #[error("the file for the token of the upstream is empty: {}", .0.display())]
     EmptyTokenFile(PathBuf),
-    #[error("--upstream-ca: {}: {reason}", path.display())]
-    UpstreamCa { path: PathBuf, reason: String },
+    #[error("--upstream-ca")]
+    UpstreamCa(#[source] TransportError),
     #[error("{0} must be more than 0")]
     NoTime(&'static str),
     #[error("{option} must be a number of seconds from 0 to {most}")]

@@ -7,9 +7,7 @@ use std::time::Duration;
 use hashserv_protocol::{Address, Host};
 use hashserv_server::{ClientUpstream, UpstreamOptions};
 use hashserv_service::Upstream;
-use hashserv_transport::{DialOptions, Dialer, Limits};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use hashserv_transport::{DialOptions, Dialer, Limits, check_authorities};
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
@@ -49,7 +47,7 @@ impl UpstreamConfig {
             max_message: arguments.max_message,
         };
         let ca = arguments.upstream_ca.clone();
-        ca.as_deref().map_or(Ok(()), check_ca)?;
+        ca.as_deref().map_or(Ok(()), check_authorities).map_err(StartError::UpstreamCa)?;
         Ok(Some(UpstreamConfig { address, options, ca }))
     }
 
@@ -88,19 +86,6 @@ fn read_token(path: &Path) -> Result<String, StartError> {
         .map_err(|source| StartError::UpstreamTokenFile { path: path.to_owned(), source })?;
     let token = text.trim();
     if token.is_empty() { Err(StartError::EmptyTokenFile(path.to_owned())) } else { Ok(token.to_owned()) }
-}
-
-/// Makes sure that there are certificates in the file, before the upstream is first asked.
-fn check_ca(path: &Path) -> Result<(), StartError> {
-    let certificates =
-        CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| StartError::UpstreamCa { path: path.to_owned(), reason: error.to_string() })?;
-    if certificates.is_empty() {
-        let reason = "there is no certificate in it".to_owned();
-        return Err(StartError::UpstreamCa { path: path.to_owned(), reason });
-    }
-    Ok(())
 }
 
 /// Whether who asks at `upstream` reaches the listener at `own`, as far as the addresses tell.
@@ -165,6 +150,15 @@ mod tests {
             let message = resolve(arguments).unwrap_err();
             assert!(message.starts_with(error), "{message}");
         }
+    }
+
+    #[test]
+    fn an_authority_that_is_no_certificate_is_found_before_the_upstream_is_asked() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let message = resolve(&["-u", "wss://example.com", "--upstream-ca", path]).unwrap_err();
+        assert!(message.starts_with(&format!("--upstream-ca: {path}: ")), "{message}");
     }
 
     #[test]

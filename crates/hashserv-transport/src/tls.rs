@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 pub(crate) use client::ClientTls;
+pub use client::check_authorities;
 pub use server::ServerTls;
 
 use crate::TransportError;

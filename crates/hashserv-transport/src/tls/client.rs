@@ -55,6 +55,15 @@ impl ClientTls {
 /// Stands for a path in messages.
 const SYSTEM: &str = "the system's certificates";
 
+/// Makes sure that the file has certificates of authorities to trust (PEM), before anything is dialled.
+///
+/// # Errors
+///
+/// [`TransportError::Certificate`] if it cannot be read, or what is in it is no certificate.
+pub fn check_authorities(path: &Path) -> Result<(), TransportError> {
+    roots_of_file(path).map(drop)
+}
+
 fn roots_of_file(path: &Path) -> Result<RootCertStore, TransportError> {
     let mut roots = RootCertStore::empty();
     for certificate in read_certificates(path)? {
