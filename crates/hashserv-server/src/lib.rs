@@ -20,7 +20,6 @@ mod dispatch;
 mod handlers;
 mod limits;
 mod normal;
-mod one_line;
 mod places;
 mod refusal;
 mod reports;
@@ -31,7 +30,7 @@ mod statistics;
 mod stream;
 mod upstream;
 
+pub use hashserv_client::one_line;
 pub use limits::Limits;
-pub use one_line::one_line;
 pub use server::Server;
 pub use upstream::{ClientUpstream, UpstreamOptions};

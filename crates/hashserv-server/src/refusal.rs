@@ -7,7 +7,7 @@ use hashserv_service::{ServiceError, UnknownPermissions};
 use hashserv_storage::StorageError;
 use tokio::task::JoinError;
 
-use crate::one_line::one_line;
+use crate::one_line;
 
 /// How much a peer is told, in characters. What it sent may be quoted in it, and it goes to the log too.
 const MAX_MESSAGE: usize = 400;

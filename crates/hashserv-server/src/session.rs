@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hashserv_client::{one_line, printable};
 use hashserv_protocol::{HandshakeReader, Hello, MessageReader, Progress, encode_message};
 use hashserv_service::Caller;
 use hashserv_transport::{Connection, Incoming, TransportError};
@@ -9,7 +10,6 @@ use tokio::time::timeout;
 use tracing::{debug, error, info};
 
 use crate::normal::ahead::PendingLookups;
-use crate::one_line::{one_line, printable};
 use crate::refusal::Refused;
 use crate::reports::PendingReports;
 use crate::server::Shared;

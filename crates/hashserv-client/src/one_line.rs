@@ -1,4 +1,4 @@
-//! Errors for log lines.
+//! Errors for log lines and terminals.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use std::error::Error;
 ///
 /// ```
 /// let error = std::io::Error::other("the disk is full");
-/// assert_eq!(hashserv_server::one_line(&error), "the disk is full");
+/// assert_eq!(hashserv_client::one_line(&error), "the disk is full");
 /// ```
 #[must_use]
 pub fn one_line(error: &dyn Error) -> String {
@@ -25,22 +25,28 @@ pub fn one_line(error: &dyn Error) -> String {
     printable(&text)
 }
 
-/// The text without control characters: what a peer sent must not look like a line of its own in a log.
-pub(crate) fn printable(text: &str) -> String {
+/// The text with blanks for control characters: what a peer sent must not look like a line of its own in a log.
+#[must_use]
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use hashserv_storage::StorageError;
+    use std::io;
 
     use super::*;
 
     #[test]
     fn causes_are_told_once() {
-        let error = StorageError::backend("the disk\nis full");
-        assert_eq!(one_line(&error), "the database failed: the disk is full");
-        let repeating = StorageError::backend(StorageError::Timeout("busy".to_owned()));
-        assert_eq!(one_line(&repeating), "the database failed: the database did not answer in time: busy");
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot write")]
+        struct Silent(#[source] io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot start: {0}")]
+        struct Repeating(#[source] Silent);
+        let error = Silent(io::Error::other("the disk\nis full"));
+        assert_eq!(one_line(&error), "cannot write: the disk is full");
+        assert_eq!(one_line(&Repeating(error)), "cannot start: cannot write: the disk is full");
     }
 }
