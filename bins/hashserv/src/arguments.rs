@@ -25,8 +25,8 @@ Permissions:
   @none        nothing
 
 The server prints 'Listening on ADDRESS' to standard error once it accepts connections. SIGTERM, SIGINT
-and SIGQUIT stop it, SIGHUP makes it read its certificate again. The exit status is 0 after a stop, 1 where
-it cannot start, 2 for wrong usage.";
+and SIGQUIT stop it, a second one of them at once; SIGHUP makes it read its certificate again. The exit
+status is 0 after a stop, 1 where it cannot start or was stopped at once, 2 for wrong usage.";
 
 /// Hash equivalence server for the Yocto Project.
 ///
