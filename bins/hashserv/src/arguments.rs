@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::{FalseyValueParser, NonEmptyStringValueParser as NonEmpty};
-use clap::{Arg, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser};
+
+use crate::error::StartError;
 
 /// Where a server listens that is told nothing.
 pub(crate) const DEFAULT_BIND: &str = "unix://./hashserver.sock";
@@ -149,11 +151,11 @@ pub(crate) struct Arguments {
 
     /// Certificate chain for wss:// addresses (PEM); read again on SIGHUP. Without it the server makes a
     /// self-signed one and keeps it
-    #[arg(long, value_name = "FILE", env = "HASHSERVER_TLS_CERT", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", env = "HASHSERVER_TLS_CERT")]
     pub(crate) tls_cert: Option<PathBuf>,
 
     /// Private key of the certificate (PEM)
-    #[arg(long, value_name = "FILE", env = "HASHSERVER_TLS_KEY", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE", env = "HASHSERVER_TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
 
     /// Where a self-signed certificate is kept [default: beside the SQLite database]
@@ -180,10 +182,19 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// What the process was given; ends it where that makes no sense, or help is asked for.
-    pub(crate) fn read() -> Self {
-        let matches = Arguments::command().mut_args(without_empty_variable).get_matches();
-        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    /// What the process was given; ends it where the command line makes no sense, or help is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Environment`] where a variable of the environment makes no sense.
+    pub(crate) fn read() -> Result<Self, StartError> {
+        let parse = |command: Command| Arguments::from_arg_matches(&command.try_get_matches()?);
+        parse(Arguments::command().mut_args(without_empty_variable)).map_err(|error| {
+            if parse(Arguments::command().mut_args(|argument| argument.env(None))).is_err() {
+                error.exit();
+            }
+            StartError::environment(&error)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the server is to do, worked out from the command line and the environment.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use hashserv_protocol::Address;
@@ -16,6 +17,9 @@ use crate::value::{at_least, seconds};
 
 /// A message must be able to hold a report with some text of what was hashed.
 const MIN_MESSAGE: usize = 64 * 1024;
+
+/// How many connections to PostgreSQL may be asked for. The storage would take the nearest of them in silence.
+const POOL_SIZES: RangeInclusive<usize> = 5..=100;
 
 /// What the server is to do.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ impl Config {
             upstream: UpstreamConfig::resolve(&arguments, &addresses)?,
             addresses,
             reuseport: arguments.reuseport,
-            certificate: certificate(&arguments, &database),
+            certificate: certificate(&arguments, &database)?,
             database_options: database_options(&arguments)?,
             service: ServiceOptions {
                 anonymous: anonymous_permissions(&arguments.anon_perms)?,
@@ -82,17 +86,21 @@ fn addresses(given: &[String], environment: Option<&str>) -> Result<Vec<Address>
     Ok(texts.into_iter().map(str::parse).collect::<Result<_, _>>()?)
 }
 
-fn certificate(arguments: &Arguments, database: &DatabaseName) -> Certificate {
-    if let (Some(chain), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
-        return Certificate::Files { chain: chain.clone(), key: key.clone() };
+fn certificate(arguments: &Arguments, database: &DatabaseName) -> Result<Certificate, StartError> {
+    match (arguments.tls_cert.clone(), arguments.tls_key.clone()) {
+        (Some(chain), Some(key)) => Ok(Certificate::Files { chain, key }),
+        (None, None) => {
+            let directory = arguments.tls_dir.clone().unwrap_or_else(|| beside(database));
+            Ok(Certificate::SelfSigned { directory })
+        }
+        _ => Err(StartError::IncompleteCertificate),
     }
-    let beside_database = || {
-        let directory = database.sqlite_path().and_then(|path| path.parent());
-        directory
-            .filter(|path| !path.as_os_str().is_empty())
-            .map_or_else(|| PathBuf::from("."), PathBuf::from)
-    };
-    Certificate::SelfSigned { directory: arguments.tls_dir.clone().unwrap_or_else(beside_database) }
+}
+
+/// The directory that the database lies in.
+fn beside(database: &DatabaseName) -> PathBuf {
+    let directory = database.sqlite_path().and_then(|path| path.parent());
+    directory.filter(|path| !path.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 fn database_options(arguments: &Arguments) -> Result<Options, StartError> {
@@ -103,9 +111,17 @@ fn database_options(arguments: &Arguments) -> Result<Options, StartError> {
             password: arguments.db_password.clone().map(Password::from),
         },
         connect_timeout: seconds("--db-connect-timeout", arguments.db_connect_timeout)?,
-        pool_size: at_least("--db-pool-size", arguments.db_pool_size, 5)?,
+        pool_size: pool_size(arguments.db_pool_size)?,
         ..Options::default()
     })
+}
+
+fn pool_size(size: usize) -> Result<usize, StartError> {
+    let (least, most) = POOL_SIZES.into_inner();
+    if !POOL_SIZES.contains(&size) {
+        return Err(StartError::OutOfRange { option: "--db-pool-size", least, most });
+    }
+    Ok(size)
 }
 
 fn synchronous(mode: &str) -> Result<Synchronous, StartError> {
@@ -213,7 +229,6 @@ mod tests {
         let credentials = config.database_options.credentials;
         assert_eq!(credentials.username.as_deref(), Some("me"));
         assert_eq!(credentials.password, Some(Password::from("secret".to_owned())));
-        assert!(resolve(&["--db-pool-size", "4"]).unwrap_err().contains("at least 5"));
         assert!(resolve(&["--db-connect-timeout=-1"]).is_err());
     }
 
@@ -239,6 +254,10 @@ mod tests {
             (["--bind", "nowhere"], "--bind: invalid address \"nowhere\": the port is missing"),
             (["--database", "mysql://x"], "--database: databases of the kind mysql://"),
             (["--max-connections", "0"], "--max-connections must be at least 1"),
+            (["--db-pool-size", "4"], "--db-pool-size must be from 5 to 100"),
+            (["--db-pool-size", "101"], "--db-pool-size must be from 5 to 100"),
+            (["--tls-cert", "x.pem"], "--tls-cert and --tls-key belong together"),
+            (["--tls-key", "x.pem"], "--tls-cert and --tls-key belong together"),
         ] {
             let message = resolve(&arguments).unwrap_err();
             assert!(message.starts_with(error) && !message.contains('\n'), "{message}");

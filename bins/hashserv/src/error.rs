@@ -12,6 +12,8 @@ use hashserv_transport::TransportError;
 /// Why the server cannot start, for a person.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
+    #[error("the environment: {0}")]
+    Environment(String),
     #[error("--bind")]
     Address(#[from] AddressError),
     #[error("Read-only hashserv cannot pull from an upstream server")]
@@ -47,6 +49,10 @@ pub(crate) enum StartError {
     Choice { option: &'static str, value: String, choices: &'static str },
     #[error("{option} must be at least {least}")]
     TooSmall { option: &'static str, least: usize },
+    #[error("{option} must be from {least} to {most}")]
+    OutOfRange { option: &'static str, least: usize, most: usize },
+    #[error("--tls-cert and --tls-key belong together: give both or none")]
+    IncompleteCertificate,
     #[error(
         "--admin-user and --admin-password (or HASHSERVER_ADMIN_PASSWORD) belong together: give both or none"
     )]
@@ -59,4 +65,13 @@ pub(crate) enum StartError {
     Transport(#[from] TransportError),
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
+}
+
+impl StartError {
+    /// A variable of the environment that makes no sense. What clap says of it in its first line is enough.
+    pub(crate) fn environment(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        StartError::Environment(line.trim_start_matches("error: ").to_owned())
+    }
 }

@@ -21,9 +21,10 @@ use crate::arguments::Arguments;
 use crate::config::Config;
 use crate::error::StartError;
 
-/// 0 after a stop that was asked for, 1 where the server cannot start; clap exits with 2 for wrong usage.
+/// 0 after a stop that was asked for, 1 where the server cannot start; clap exits with 2 where the command line
+/// makes no sense.
 fn main() -> ExitCode {
-    match run(Arguments::read()) {
+    match Arguments::read().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hashserv: {}", one_line(&error));

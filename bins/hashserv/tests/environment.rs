@@ -42,3 +42,26 @@ fn an_empty_variable_means_none() {
         assert!(directory.path().join("hashserver.db").exists(), "{name}");
     }
 }
+
+#[test]
+fn a_variable_that_makes_no_sense_is_told_in_one_line() {
+    for (name, value, told) in [
+        ("HASHSERVER_DB_POOL_SIZE", "x", "the environment: invalid value 'x' for '--db-pool-size <N>': "),
+        ("HASHSERVER_DB_POOL_SIZE", "101", "--db-pool-size must be from 5 to 100"),
+        ("HASHSERVER_TLS_CERT", "x.pem", "--tls-cert and --tls-key belong together"),
+    ] {
+        let output = run(&directory(), &[], &[(name, value)]);
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), printed.lines().count()), (Some(1), 1), "{name}: {printed}");
+        assert!(printed.starts_with(&format!("hashserv: {told}")), "{name}: {printed}");
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_has_status_2() {
+    let environment = [("HASHSERVER_DB_POOL_SIZE", "x")];
+    for environment in [&[][..], &environment] {
+        assert_eq!(run(&directory(), &["--no-such-option"], environment).status.code(), Some(2));
+        assert_eq!(run(&directory(), &["--help"], environment).status.code(), Some(0));
+    }
+}
