@@ -1,5 +1,6 @@
 //! The programs under test.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The path of a program of this workspace, which lies beside the running test: `target/PROFILE/NAME`.
@@ -18,4 +19,10 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The variables of the environment for the programs: those of the tests, without what sets the programs up
+/// for whoever runs them.
+pub(crate) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"HASHSERVER_"))
 }

@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::binaries::environment;
 use crate::wait::DEADLINE;
 use crate::{TestServer, binary};
 
@@ -53,6 +54,8 @@ pub fn hashclient(server: &TestServer) -> Command {
     }
     let mut command = Command::new(binary("hashclient"));
     command
+        .env_clear()
+        .envs(environment())
         .env("HASHSERVER_ADDRESS", server.address())
         .env("HASHSERVER_TLS_CA", server.authority())
         .env("NETRC", netrc)

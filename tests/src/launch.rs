@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use crate::binaries::environment;
 use crate::tls;
 use crate::wait::eventually;
 use crate::{Backend, Database, TestServer, Transport, binary};
@@ -156,7 +157,8 @@ impl Launch {
         Command::new(&words[0])
             .args(&words[1..])
             .current_dir(directory)
-            .env_remove("HASHSERVER_BIND")
+            .env_clear()
+            .envs(environment())
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))

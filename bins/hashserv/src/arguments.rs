@@ -1,9 +1,10 @@
 //! The command line and the environment as they are given.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{FalseyValueParser, NonEmptyStringValueParser as NonEmpty};
-use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser};
 
 use crate::error::StartError;
 
@@ -39,9 +40,12 @@ status is 0 after a stop, 1 where it cannot start or was stopped at once, 2 for 
 pub(crate) struct Arguments {
     /// Address to listen on; may be given several times [default: unix://./hashserver.sock] [env:
     /// HASHSERVER_BIND, separated by commas]
-    // The environment is read by hand: on the command line a comma belongs to the address.
     #[arg(short, long, value_name = "ADDRESS")]
     pub(crate) bind: Vec<String>,
+
+    // Read by hand: on the command line a comma belongs to the address.
+    #[arg(skip)]
+    pub(crate) bind_environment: Option<String>,
 
     /// Database: path of an SQLite file, or sqlite:///PATH (relative; absolute with a fourth slash), or
     /// postgresql://USER@HOST:PORT/NAME, which several servers may share
@@ -188,14 +192,33 @@ impl Arguments {
     ///
     /// [`StartError::Environment`] where a variable of the environment makes no sense.
     pub(crate) fn read() -> Result<Self, StartError> {
-        let parse = |command: Command| Arguments::from_arg_matches(&command.try_get_matches()?);
-        parse(Arguments::command().mut_args(without_empty_variable)).map_err(|error| {
-            if parse(Arguments::command().mut_args(|argument| argument.env(None))).is_err() {
+        let parsed = Arguments::parse_with(without_empty_variable, std::env::args_os());
+        let arguments = parsed.map_err(|error| {
+            if Arguments::parse_with(without_variable, std::env::args_os()).is_err() {
                 error.exit();
             }
             StartError::environment(&error)
-        })
+        })?;
+        Ok(Arguments { bind_environment: std::env::var("HASHSERVER_BIND").ok(), ..arguments })
     }
+
+    /// What these words say after the name of the program, whatever the environment holds.
+    #[cfg(test)]
+    pub(crate) fn of(words: &[&str]) -> Result<Self, clap::Error> {
+        Arguments::parse_with(without_variable, ["hashserv"].iter().chain(words))
+    }
+
+    fn parse_with(
+        change: fn(Arg) -> Arg,
+        words: impl IntoIterator<Item: Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Arguments::command().mut_args(change).try_get_matches_from(words)?;
+        Arguments::from_arg_matches(&matches)
+    }
+}
+
+fn without_variable(argument: Arg) -> Arg {
+    argument.env(None)
 }
 
 /// An empty variable counts as none: container images set them so.

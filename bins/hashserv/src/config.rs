@@ -48,9 +48,8 @@ pub(crate) enum Certificate {
 impl Config {
     /// Works out what the arguments mean.
     pub(crate) fn resolve(arguments: Arguments) -> Result<Self, StartError> {
-        let bind_environment = std::env::var("HASHSERVER_BIND").ok();
         let database: DatabaseName = arguments.database.parse()?;
-        let addresses = addresses(&arguments.bind, bind_environment.as_deref())?;
+        let addresses = addresses(&arguments.bind, arguments.bind_environment.as_deref())?;
         Ok(Config {
             upstream: UpstreamConfig::resolve(&arguments, &addresses)?,
             addresses,
@@ -172,14 +171,11 @@ fn log_level(name: &str) -> Result<Level, StartError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use hashserv_server::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Config, String> {
-        let arguments = Arguments::parse_from(["hashserv"].iter().chain(arguments));
-        Config::resolve(arguments).map_err(|error| one_line(&error))
+        Config::resolve(Arguments::of(arguments).unwrap()).map_err(|error| one_line(&error))
     }
 
     #[test]
@@ -213,9 +209,7 @@ mod tests {
     fn an_administrator_needs_a_name_and_a_password() {
         assert!(resolve(&["--admin-user", "admin"]).unwrap_err().contains("belong together"));
         assert!(resolve(&["--admin-password", "secret"]).unwrap_err().contains("belong together"));
-        assert!(
-            Arguments::try_parse_from(["hashserv", "--admin-user", "a", "--admin-password", ""]).is_err()
-        );
+        assert!(Arguments::of(&["--admin-user", "a", "--admin-password", ""]).is_err());
         let config = resolve(&["--admin-user", "admin", "--admin-password", "secret"]).unwrap();
         assert!(!format!("{config:?}").contains("secret"));
         assert_eq!(config.admin.unwrap().name, "admin");

@@ -115,13 +115,11 @@ fn is_same_host(own: &Host, upstream: &Host) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use hashserv_server::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Option<UpstreamConfig>, String> {
-        let arguments = Arguments::parse_from(["hashserv"].iter().chain(arguments));
+        let arguments = Arguments::of(arguments).unwrap();
         let own: Vec<Address> = arguments.bind.iter().map(|text| text.parse().unwrap()).collect();
         UpstreamConfig::resolve(&arguments, &own).map_err(|error| one_line(&error))
     }
