@@ -6,7 +6,7 @@
 //!
 //! | environment | effect |
 //! | --- | --- |
-//! | `HASHSERV_TEST_POSTGRES_URL` | databases are made on that server, whose user must be allowed to |
+//! | `HASHSERV_TEST_POSTGRES_URL` | databases are made on that server, whose user must be allowed to; PostgreSQL must be installed all the same, for `psql` and for tests with a [`Cluster`] of their own |
 //! | `HASHSERV_TEST_SKIP_POSTGRES=1` | tests on PostgreSQL are left out; without it they fail where it is not installed |
 
 mod account;

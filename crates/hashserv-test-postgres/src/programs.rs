@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const ADVICE: &str = "PostgreSQL is not installed, which these tests need: run scripts/install-postgres \
-    (Debian: apt install postgresql, Fedora: dnf install postgresql-server), or name a server in \
-    HASHSERV_TEST_POSTGRES_URL, or leave the tests out with HASHSERV_TEST_SKIP_POSTGRES=1";
+const ADVICE: &str = "PostgreSQL is not installed, which these tests need, even where \
+    HASHSERV_TEST_POSTGRES_URL names a server: run scripts/install-postgres (Debian: apt install postgresql, \
+    Fedora: dnf install postgresql-server), or leave the tests out with HASHSERV_TEST_SKIP_POSTGRES=1";
 
 /// The directory with `postgres`, `initdb` and their like: that of the newest version where there are several.
 pub(crate) fn server_programs() -> PathBuf {
