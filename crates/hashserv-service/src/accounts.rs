@@ -22,7 +22,8 @@ const MAX_TOKEN_WAIT: Duration = Duration::from_secs(10);
 
 /// Knows users and decides what callers may do.
 ///
-/// Permissions of a caller are those at its login, read again whenever accounts change through this value.
+/// Permissions of a caller are those at its login, read again whenever accounts change through this value. A
+/// caller whose account was deleted has none of its own, not even if the name was made anew.
 #[derive(Debug)]
 pub struct Accounts {
     storage: Arc<dyn Storage>,
@@ -41,9 +42,10 @@ pub struct Admin {
     pub password: Token,
 }
 
-/// What is told of a user.
+/// What is told of a user. It stands for that account: one of the same name that was made anew is another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserInfo {
+    id: i64,
     /// The user's name.
     pub name: String,
     /// The user's permissions.
@@ -52,7 +54,8 @@ pub struct UserInfo {
 
 impl From<UserRecord> for UserInfo {
     fn from(record: UserRecord) -> Self {
-        UserInfo { permissions: Permissions::from_stored(&record.permissions), name: record.name }
+        let permissions = Permissions::from_stored(&record.permissions);
+        UserInfo { id: record.id, name: record.name, permissions }
     }
 }
 
@@ -132,21 +135,23 @@ impl Accounts {
         }
     }
 
-    /// Makes sure that the caller may manage the user, who may be itself; tells the user's name.
+    /// Makes sure that the caller may manage the user of that name, or itself where there is no name or its
+    /// own; tells what is known of that user. A caller whose account was deleted finds none of its name.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotAllowed`], [`ServiceError::NobodyLoggedIn`].
+    /// [`ServiceError::NotAllowed`], [`ServiceError::NobodyLoggedIn`], [`ServiceError::NoSuchUser`].
     pub async fn require_self_or_user_admin(
         &self,
         caller: &mut Caller,
         name: Option<&str>,
-    ) -> Result<String, ServiceError> {
-        let own = caller.user_name();
-        if own.is_none() || name.is_some_and(|name| own != Some(name)) {
-            self.require_user_admin(caller).await?;
+    ) -> Result<UserInfo, ServiceError> {
+        if let Some(own) = caller.user_name().filter(|own| name.is_none_or(|name| name == *own)) {
+            let gone = ServiceError::NoSuchUser(own.to_owned());
+            return self.read_again(caller).await?.map(UserInfo::from).ok_or(gone);
         }
-        name.or(caller.user_name()).map(str::to_owned).ok_or(ServiceError::NobodyLoggedIn)
+        self.require_user_admin(caller).await?;
+        self.existing_user(name.ok_or(ServiceError::NobodyLoggedIn)?).await
     }
 
     /// Makes the caller act as another user from now on.
@@ -202,25 +207,31 @@ impl Accounts {
         Ok(token)
     }
 
-    /// Sets what a user may do.
+    /// Sets what a user may do; tells what is known of that user then.
     ///
     /// # Errors
     ///
     /// [`ServiceError::NoSuchUser`].
-    pub async fn set_permissions(&self, name: &str, permissions: Permissions) -> Result<(), ServiceError> {
-        let done = self.storage.set_permissions(name, &permissions.to_stored()).await?;
-        self.user_changed(name, done)
+    pub async fn set_permissions(
+        &self,
+        name: &str,
+        permissions: Permissions,
+    ) -> Result<UserInfo, ServiceError> {
+        let user = self.existing_user(name).await?;
+        let done = self.storage.set_permissions(user.id, &permissions.to_stored()).await?;
+        self.user_changed(&user, done)?;
+        Ok(UserInfo { permissions, ..user })
     }
 
     /// Gives a user another token; the old one is void.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`], [`ServiceError::TooManyTokens`].
-    pub async fn refresh_token(&self, name: &str) -> Result<Token, ServiceError> {
+    /// [`ServiceError::NoSuchUser`] where the account is gone, [`ServiceError::TooManyTokens`].
+    pub async fn refresh_token(&self, user: &UserInfo) -> Result<Token, ServiceError> {
         let token = self.new_token().await?;
-        let done = self.storage.set_token(name, &token.to_stored_hash()).await?;
-        self.user_changed(name, done)?;
+        let done = self.storage.set_token(user.id, &token.to_stored_hash()).await?;
+        self.user_changed(user, done)?;
         Ok(token)
     }
 
@@ -228,19 +239,23 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`].
-    pub async fn delete_user(&self, name: &str) -> Result<(), ServiceError> {
-        let done = self.storage.delete_user(name).await?;
-        self.user_changed(name, done)
+    /// [`ServiceError::NoSuchUser`] where the account is gone.
+    pub async fn delete_user(&self, user: &UserInfo) -> Result<(), ServiceError> {
+        let done = self.storage.delete_user(user.id).await?;
+        self.user_changed(user, done)
+    }
+
+    async fn existing_user(&self, name: &str) -> Result<UserInfo, ServiceError> {
+        self.user(name).await?.ok_or_else(|| ServiceError::NoSuchUser(name.to_owned()))
     }
 
     async fn new_token(&self) -> Result<Token, ServiceError> {
         if self.tokens.pass().await { Ok(Token::random()) } else { Err(ServiceError::TooManyTokens) }
     }
 
-    fn user_changed(&self, name: &str, done: bool) -> Result<(), ServiceError> {
+    fn user_changed(&self, user: &UserInfo, done: bool) -> Result<(), ServiceError> {
         self.accounts_changed();
-        if done { Ok(()) } else { Err(ServiceError::NoSuchUser(name.to_owned())) }
+        if done { Ok(()) } else { Err(ServiceError::NoSuchUser(user.name.clone())) }
     }
 
     /// Makes every live connection look its permissions up again.
@@ -250,23 +265,32 @@ impl Accounts {
 
     /// The permissions that the caller has of its own, read again if accounts have changed.
     async fn permissions_of(&self, caller: &mut Caller) -> Result<Permissions, ServiceError> {
-        let Some(user) = &mut caller.user else { return Ok(Permissions::NONE) };
         let generation = self.generation.load(Ordering::Acquire);
-        if user.generation != generation {
-            let record = self.storage.user(&user.name).await?.filter(|record| record.id == user.id);
-            user.permissions =
-                record.map_or(Permissions::NONE, |record| Permissions::from_stored(&record.permissions));
-            user.generation = generation;
+        if caller.user.as_ref().is_some_and(|user| user.generation != generation) {
+            self.read_again(caller).await?;
         }
-        Ok(user.permissions)
+        Ok(caller.user.as_ref().and_then(|user| user.permissions).unwrap_or(Permissions::NONE))
+    }
+
+    /// Reads the caller's account again, if it is still there.
+    async fn read_again(&self, caller: &mut Caller) -> Result<Option<UserRecord>, ServiceError> {
+        let Some(user) = &mut caller.user else { return Ok(None) };
+        let generation = self.generation.load(Ordering::Acquire);
+        let record = self.storage.user(&user.name).await?.filter(|record| record.id == user.id);
+        user.permissions = record.as_ref().map(|record| Permissions::from_stored(&record.permissions));
+        user.generation = generation;
+        Ok(record)
     }
 }
 
 fn caller_of(record: &UserRecord, generation: u64) -> Caller {
-    let permissions = Permissions::from_stored(&record.permissions);
+    let permissions = Some(Permissions::from_stored(&record.permissions));
     Caller { user: Some(LoggedIn { id: record.id, name: record.name.clone(), permissions, generation }) }
 }
 
 fn not_allowed(caller: &Caller, needed: Permissions) -> ServiceError {
     ServiceError::NotAllowed { who: caller.title().to_owned(), needed }
 }
+
+#[cfg(test)]
+mod tests;

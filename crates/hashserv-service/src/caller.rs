@@ -16,7 +16,8 @@ pub(crate) struct LoggedIn {
     /// The account: one of the same name that was made anew is another.
     pub(crate) id: i64,
     pub(crate) name: String,
-    pub(crate) permissions: Permissions,
+    /// None once the account was found to be gone.
+    pub(crate) permissions: Option<Permissions>,
     /// The state of all accounts for which `permissions` holds.
     pub(crate) generation: u64,
 }
@@ -28,10 +29,17 @@ impl Caller {
         Caller::default()
     }
 
-    /// The name of the user who is logged in.
+    /// The name of the user who is logged in, whose account may have been deleted since.
     #[must_use]
     pub fn user_name(&self) -> Option<&str> {
         self.user.as_ref().map(|user| user.name.as_str())
+    }
+
+    /// The name to keep with what the caller reports: that of its user, unless the account was found to be gone
+    /// when the caller was last checked.
+    #[must_use]
+    pub fn reporter(&self) -> Option<&str> {
+        self.user.as_ref().filter(|user| user.permissions.is_some()).map(|user| user.name.as_str())
     }
 
     /// The caller as a person knows it.

@@ -268,16 +268,16 @@ impl Storage for PostgresStorage {
         accounts::put(self.accounts()?, &user).await
     }
 
-    async fn set_permissions(&self, name: &str, permissions: &str) -> Result<bool, StorageError> {
-        accounts::set_permissions(self.accounts()?, name, permissions).await
+    async fn set_permissions(&self, id: i64, permissions: &str) -> Result<bool, StorageError> {
+        accounts::set_permissions(self.accounts()?, id, permissions).await
     }
 
-    async fn set_token(&self, name: &str, token_hash: &str) -> Result<bool, StorageError> {
-        accounts::set_token(self.accounts()?, name, token_hash).await
+    async fn set_token(&self, id: i64, token_hash: &str) -> Result<bool, StorageError> {
+        accounts::set_token(self.accounts()?, id, token_hash).await
     }
 
-    async fn delete_user(&self, name: &str) -> Result<bool, StorageError> {
-        accounts::delete(self.accounts()?, name).await
+    async fn delete_user(&self, id: i64) -> Result<bool, StorageError> {
+        accounts::delete(self.accounts()?, id).await
     }
 
     fn foreign_removals(&self) -> watch::Receiver<u64> {

@@ -236,16 +236,16 @@ impl Storage for SqliteStorage {
         accounts::put(self.writer()?, user).await
     }
 
-    async fn set_permissions(&self, name: &str, permissions: &str) -> Result<bool, StorageError> {
-        accounts::set_permissions(self.writer()?, name, permissions).await
+    async fn set_permissions(&self, id: i64, permissions: &str) -> Result<bool, StorageError> {
+        accounts::set_permissions(self.writer()?, id, permissions).await
     }
 
-    async fn set_token(&self, name: &str, token_hash: &str) -> Result<bool, StorageError> {
-        accounts::set_token(self.writer()?, name, token_hash).await
+    async fn set_token(&self, id: i64, token_hash: &str) -> Result<bool, StorageError> {
+        accounts::set_token(self.writer()?, id, token_hash).await
     }
 
-    async fn delete_user(&self, name: &str) -> Result<bool, StorageError> {
-        accounts::delete(self.writer()?, name).await
+    async fn delete_user(&self, id: i64) -> Result<bool, StorageError> {
+        accounts::delete(self.writer()?, id).await
     }
 
     fn foreign_removals(&self) -> watch::Receiver<u64> {

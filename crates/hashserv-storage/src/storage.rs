@@ -105,14 +105,14 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Adds an account, or gives the existing one this token and these permissions.
     async fn put_user(&self, user: NewUser) -> Result<(), StorageError>;
 
-    /// Sets an account's permissions; `false` where there is no such account.
-    async fn set_permissions(&self, name: &str, permissions: &str) -> Result<bool, StorageError>;
+    /// Sets the permissions of the account with this id; `false` where there is none.
+    async fn set_permissions(&self, id: i64, permissions: &str) -> Result<bool, StorageError>;
 
-    /// Sets an account's token; `false` where there is no such account.
-    async fn set_token(&self, name: &str, token_hash: &str) -> Result<bool, StorageError>;
+    /// Sets the token of the account with this id; `false` where there is none.
+    async fn set_token(&self, id: i64, token_hash: &str) -> Result<bool, StorageError>;
 
-    /// Removes an account; `false` where there is no such account.
-    async fn delete_user(&self, name: &str) -> Result<bool, StorageError>;
+    /// Removes the account with this id; `false` where there is none.
+    async fn delete_user(&self, id: i64) -> Result<bool, StorageError>;
 
     /// A number that changes when another process may have removed unihashes.
     ///

@@ -1,6 +1,6 @@
 //! Users, permissions and tokens, over every transport.
 
-use hashserv_tests::{Launch, METHOD, TestServer, get, report};
+use hashserv_tests::{Launch, METHOD, TestServer, get, report, task_of};
 use serde_json::{Value, json};
 
 use crate::everywhere::everywhere_with;
@@ -145,6 +145,36 @@ async fn what_a_user_loses_is_lost_on_open_connections() {
         assert_eq!(deleted.ask(get("a")).await, Value::Null, "given back");
         admin.ask(json!({"delete-user": {"username": "alice"}})).await;
         assert_eq!(deleted.ask_refused(&get("a")).await, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_made_anew_is_out_of_reach_of_connections_of_the_old() {
+    let open = |launch: Launch| launch.with_admin("@read,@report");
+    everywhere_with(open, async |server| {
+        let old = new_user(server, "alice", &["@read", "@report"]).await;
+        let requests = ["refresh-token", "delete-user"]
+            .map(|command| [json!({command: {}}), json!({command: {"username": "alice"}})]);
+        let mut connections = Vec::new();
+        for request in requests.as_flattened() {
+            connections.push((server.log_in("alice", &old).await, request));
+        }
+        let mut reporting = server.log_in("alice", &old).await;
+        let mut admin = server.log_in("admin", "secret").await;
+        admin.ask(json!({"delete-user": {"username": "alice"}})).await;
+        let token = new_user(server, "alice", &["@read"]).await;
+        for (mut connection, request) in connections {
+            for get_user in [json!({"get-user": {}}), json!({"get-user": {"username": "alice"}})] {
+                assert_eq!(connection.ask(get_user).await, Value::Null);
+            }
+            assert_eq!(connection.ask_refused(request).await, "No user named 'alice' exists", "{request}");
+        }
+        server.log_in("alice", &token).await.ping().await;
+        reporting.ask(report("a")).await;
+        let mut row = get(&task_of("a"));
+        row["get"]["all"] = true.into();
+        assert_eq!(reporting.ask(row).await["owner"], Value::Null, "it is not hers");
     })
     .await;
 }

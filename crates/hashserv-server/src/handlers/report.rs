@@ -24,7 +24,7 @@ pub(crate) fn read_report(request: &Request<'_>, caller: &Caller) -> Result<Repo
         unihash,
         created: Timestamp::now(),
         details: Details {
-            owner: caller.user_name().map(str::to_owned).or(own(arguments.owner)),
+            owner: caller.reporter().map(str::to_owned).or(own(arguments.owner)),
             pn: own(arguments.pn),
             pv: own(arguments.pv),
             pr: own(arguments.pr),

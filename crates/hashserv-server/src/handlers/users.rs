@@ -1,8 +1,9 @@
 //! Accounts.
 
+use hashserv_protocol::Text;
 use hashserv_protocol::arguments::{Auth, User, UserOrSelf, UserPermissions};
 use hashserv_protocol::reply::{self, DeletedUser, LoggedIn, NewToken, NewUser, Users};
-use hashserv_service::{Accounts, Permissions, Token, UserInfo};
+use hashserv_service::{Accounts, Permissions, ServiceError, Token, UserInfo};
 use serde_json::Value;
 use tracing::info;
 
@@ -19,8 +20,11 @@ pub(crate) async fn auth(exchange: &mut Exchange<'_>) -> Result<LoggedIn, Refuse
 }
 
 pub(crate) async fn get_user(exchange: &mut Exchange<'_>) -> Result<Option<reply::User>, Refused> {
-    let name = self_or_other(exchange).await?;
-    Ok(accounts(exchange).user(&name).await?.map(user_reply))
+    let name = user_named(exchange).await?;
+    match accounts(exchange).require_self_or_user_admin(exchange.caller, name.as_deref()).await {
+        Err(ServiceError::NoSuchUser(_)) => Ok(None),
+        user => Ok(Some(user_reply(user?))),
+    }
 }
 
 pub(crate) async fn get_all_users(exchange: &mut Exchange<'_>) -> Result<Users, Refused> {
@@ -54,20 +58,19 @@ pub(crate) async fn set_user_perms(exchange: &mut Exchange<'_>) -> Result<reply:
     require_user_admin(exchange).await?;
     let arguments: UserPermissions<'_> = exchange.request.arguments()?;
     let permissions = parse_permissions(&arguments.permissions)?;
-    accounts(exchange).set_permissions(&arguments.username, permissions).await?;
-    Ok(user_reply(UserInfo { name: arguments.username.to_string(), permissions }))
+    Ok(user_reply(accounts(exchange).set_permissions(&arguments.username, permissions).await?))
 }
 
 pub(crate) async fn refresh_token(exchange: &mut Exchange<'_>) -> Result<NewToken, Refused> {
-    let username = self_or_other(exchange).await?;
-    let token = accounts(exchange).refresh_token(&username).await?;
-    Ok(NewToken { username, token: token.reveal().to_owned() })
+    let user = self_or_other(exchange).await?;
+    let token = accounts(exchange).refresh_token(&user).await?;
+    Ok(NewToken { username: user.name, token: token.reveal().to_owned() })
 }
 
 pub(crate) async fn delete_user(exchange: &mut Exchange<'_>) -> Result<DeletedUser, Refused> {
-    let username = self_or_other(exchange).await?;
-    accounts(exchange).delete_user(&username).await?;
-    Ok(DeletedUser { username })
+    let user = self_or_other(exchange).await?;
+    accounts(exchange).delete_user(&user).await?;
+    Ok(DeletedUser { username: user.name })
 }
 
 fn accounts<'a>(exchange: &Exchange<'a>) -> &'a Accounts {
@@ -78,15 +81,20 @@ async fn require_user_admin(exchange: &mut Exchange<'_>) -> Result<(), Refused> 
     Ok(accounts(exchange).require_user_admin(exchange.caller).await?)
 }
 
-/// The name of the user that the request is about, if the caller may manage that user.
-async fn self_or_other(exchange: &mut Exchange<'_>) -> Result<String, Refused> {
-    let accounts = accounts(exchange);
+/// The user that the request is about, if the caller may manage that user.
+async fn self_or_other(exchange: &mut Exchange<'_>) -> Result<UserInfo, Refused> {
+    let name = user_named(exchange).await?;
+    Ok(accounts(exchange).require_self_or_user_admin(exchange.caller, name.as_deref()).await?)
+}
+
+/// The name of the user that the request is about; none means the caller.
+async fn user_named(exchange: &mut Exchange<'_>) -> Result<Option<String>, Refused> {
     if exchange.caller.user_name().is_none() {
         // Permissions are checked before arguments, where that can be.
-        accounts.require_user_admin(exchange.caller).await?;
+        require_user_admin(exchange).await?;
     }
     let arguments: UserOrSelf<'_> = exchange.request.arguments()?;
-    Ok(accounts.require_self_or_user_admin(exchange.caller, arguments.username.as_deref()).await?)
+    Ok(arguments.username.map(Text::into_owned))
 }
 
 fn parse_permissions(value: &Value) -> Result<Permissions, Refused> {

@@ -23,11 +23,11 @@ const PUT: &str = "\
     ON CONFLICT (username) DO UPDATE SET token = excluded.token, permissions = excluded.permissions \
     RETURNING id";
 
-const SET_PERMISSIONS: &str = "UPDATE users SET permissions = $2 WHERE username = $1 RETURNING id";
+const SET_PERMISSIONS: &str = "UPDATE users SET permissions = $2 WHERE id = $1::bigint RETURNING id";
 
-const SET_TOKEN: &str = "UPDATE users SET token = $2 WHERE username = $1 RETURNING id";
+const SET_TOKEN: &str = "UPDATE users SET token = $2 WHERE id = $1::bigint RETURNING id";
 
-const DELETE: &str = "DELETE FROM users WHERE username = $1 RETURNING id";
+const DELETE: &str = "DELETE FROM users WHERE id = $1::bigint RETURNING id";
 
 pub(crate) async fn create(links: &Links, user: &NewUser) -> Result<bool, StorageError> {
     change(links, CREATE, &[&user.name, &user.token_hash, &user.permissions]).await
@@ -37,20 +37,16 @@ pub(crate) async fn put(links: &Links, user: &NewUser) -> Result<(), StorageErro
     change(links, PUT, &[&user.name, &user.token_hash, &user.permissions]).await.map(|_| ())
 }
 
-pub(crate) async fn set_permissions(
-    links: &Links,
-    name: &str,
-    permissions: &str,
-) -> Result<bool, StorageError> {
-    change(links, SET_PERMISSIONS, &[name, permissions]).await
+pub(crate) async fn set_permissions(links: &Links, id: i64, permissions: &str) -> Result<bool, StorageError> {
+    change(links, SET_PERMISSIONS, &[&id.to_string(), permissions]).await
 }
 
-pub(crate) async fn set_token(links: &Links, name: &str, token_hash: &str) -> Result<bool, StorageError> {
-    change(links, SET_TOKEN, &[name, token_hash]).await
+pub(crate) async fn set_token(links: &Links, id: i64, token_hash: &str) -> Result<bool, StorageError> {
+    change(links, SET_TOKEN, &[&id.to_string(), token_hash]).await
 }
 
-pub(crate) async fn delete(links: &Links, name: &str) -> Result<bool, StorageError> {
-    change(links, DELETE, &[name]).await
+pub(crate) async fn delete(links: &Links, id: i64) -> Result<bool, StorageError> {
+    change(links, DELETE, &[&id.to_string()]).await
 }
 
 /// Whether the statement changed an account. It is never run twice, as the answer would not be true.

@@ -19,12 +19,12 @@ const PUT: &str = transaction!(
 );
 
 const SET_PERMISSIONS: &str =
-    transaction!("UPDATE users SET permissions = ?2 WHERE username = ?1; SELECT json_array(changes())");
+    transaction!("UPDATE users SET permissions = ?2 WHERE id = ?1; SELECT json_array(changes())");
 
 const SET_TOKEN: &str =
-    transaction!("UPDATE users SET token = ?2 WHERE username = ?1; SELECT json_array(changes())");
+    transaction!("UPDATE users SET token = ?2 WHERE id = ?1; SELECT json_array(changes())");
 
-const DELETE: &str = transaction!("DELETE FROM users WHERE username = ?1; SELECT json_array(changes())");
+const DELETE: &str = transaction!("DELETE FROM users WHERE id = ?1; SELECT json_array(changes())");
 
 pub(crate) async fn create(writer: &Queue<Writer>, user: NewUser) -> Result<bool, StorageError> {
     change(writer, CREATE, vec![user.name, user.token_hash, user.permissions]).await
@@ -36,22 +36,22 @@ pub(crate) async fn put(writer: &Queue<Writer>, user: NewUser) -> Result<(), Sto
 
 pub(crate) async fn set_permissions(
     writer: &Queue<Writer>,
-    name: &str,
+    id: i64,
     permissions: &str,
 ) -> Result<bool, StorageError> {
-    change(writer, SET_PERMISSIONS, vec![name.to_owned(), permissions.to_owned()]).await
+    change(writer, SET_PERMISSIONS, vec![id.to_string(), permissions.to_owned()]).await
 }
 
 pub(crate) async fn set_token(
     writer: &Queue<Writer>,
-    name: &str,
+    id: i64,
     token_hash: &str,
 ) -> Result<bool, StorageError> {
-    change(writer, SET_TOKEN, vec![name.to_owned(), token_hash.to_owned()]).await
+    change(writer, SET_TOKEN, vec![id.to_string(), token_hash.to_owned()]).await
 }
 
-pub(crate) async fn delete(writer: &Queue<Writer>, name: &str) -> Result<bool, StorageError> {
-    change(writer, DELETE, vec![name.to_owned()]).await
+pub(crate) async fn delete(writer: &Queue<Writer>, id: i64) -> Result<bool, StorageError> {
+    change(writer, DELETE, vec![id.to_string()]).await
 }
 
 /// Whether the statement changed an account.

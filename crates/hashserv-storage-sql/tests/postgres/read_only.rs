@@ -14,7 +14,7 @@ async fn assert_read_only(storage: &dyn Storage) {
         assert!(matches!(result, Err(StorageError::ReadOnly)), "{result:?}");
     };
     refused(storage.report(vec![report("t2", "o2", 2)]).await.map(drop));
-    refused(storage.set_token("u", "t").await.map(drop));
+    refused(storage.set_token(1, "t").await.map(drop));
     let mark = hashserv_storage::MarkRequest { mark: "m".to_owned(), conditions: Default::default() };
     refused(storage.mark(vec![mark]).await.map(drop));
     let conditions = [(hashserv_storage::Column::Taskhash, "t".to_owned())].into_iter().collect();

@@ -28,9 +28,9 @@ async fn assert_refuses_writes(storage: &dyn Storage) {
     assert_read_only(storage.sweep("").await);
     assert_read_only(storage.create_user(user()).await);
     assert_read_only(storage.put_user(user()).await);
-    assert_read_only(storage.set_permissions("u", "").await);
-    assert_read_only(storage.set_token("u", "").await);
-    assert_read_only(storage.delete_user("u").await);
+    assert_read_only(storage.set_permissions(1, "").await);
+    assert_read_only(storage.set_token(1, "").await);
+    assert_read_only(storage.delete_user(1).await);
 }
 
 #[tokio::test]

@@ -32,9 +32,9 @@ pub async fn a_closed_storage_refuses_everything(database: &dyn TestDatabase) ->
     assert_closed(storage.users().await);
     assert_closed(storage.create_user(user()).await);
     assert_closed(storage.put_user(user()).await);
-    assert_closed(storage.set_permissions("u", "").await);
-    assert_closed(storage.set_token("u", "").await);
-    assert_closed(storage.delete_user("u").await);
+    assert_closed(storage.set_permissions(1, "").await);
+    assert_closed(storage.set_token(1, "").await);
+    assert_closed(storage.delete_user(1).await);
     Ok(())
 }
 
