@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hashserv_storage::{NewUser, Storage, UserRecord};
+use hashserv_storage::{NewUser, Storage, StorageError, UserRecord};
 use tokio::time::sleep;
 
 use crate::caller::LoggedIn;
 use crate::throttle::Throttle;
+use crate::to_the_end::to_the_end;
 use crate::{Caller, Permissions, ServiceError, Token};
 
 /// How long a failed login is left waiting for its answer.
@@ -24,13 +25,27 @@ const MAX_TOKEN_WAIT: Duration = Duration::from_secs(10);
 ///
 /// Permissions of a caller are those at its login, read again whenever accounts change through this value. A
 /// caller whose account was deleted has none of its own, not even if the name was made anew.
+///
+/// # Cancellation
+///
+/// Every method may be dropped at any time. A change that was begun is made nevertheless, and holds for all
+/// callers from then on; a token that nobody was told is lost.
 #[derive(Debug)]
 pub struct Accounts {
     storage: Arc<dyn Storage>,
     anonymous: Permissions,
     tokens: Throttle,
     /// Counts the changes to accounts through this value.
-    generation: AtomicU64,
+    generation: Arc<AtomicU64>,
+}
+
+/// Makes every caller's permissions be read again when a change has ended, however it ended.
+struct Change(Arc<AtomicU64>);
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// The administrator that a server makes sure of when it starts.
@@ -62,7 +77,7 @@ impl From<UserRecord> for UserInfo {
 impl Accounts {
     pub(crate) fn new(storage: Arc<dyn Storage>, anonymous: Permissions) -> Self {
         let tokens = Throttle::new(TOKEN_PAUSE, MAX_TOKEN_WAIT);
-        Accounts { storage, anonymous, tokens, generation: AtomicU64::new(0) }
+        Accounts { storage, anonymous, tokens, generation: Arc::default() }
     }
 
     /// Makes sure that the administrator exists, has every permission, and the password as token.
@@ -76,9 +91,7 @@ impl Accounts {
             token_hash: admin.password.to_stored_hash(),
             permissions: Permissions::ALL.to_stored(),
         };
-        self.storage.put_user(user).await?;
-        self.accounts_changed();
-        Ok(())
+        self.change(|storage| async move { storage.put_user(user).await }).await
     }
 
     /// Logs in.
@@ -200,11 +213,11 @@ impl Accounts {
             token_hash: token.to_stored_hash(),
             permissions: permissions.to_stored(),
         };
-        if !self.storage.create_user(user).await? {
-            return Err(ServiceError::CannotCreateUser(name.to_owned()));
+        if self.change(|storage| async move { storage.create_user(user).await }).await? {
+            Ok(token)
+        } else {
+            Err(ServiceError::CannotCreateUser(name.to_owned()))
         }
-        self.accounts_changed();
-        Ok(token)
     }
 
     /// Sets what a user may do; tells what is known of that user then.
@@ -218,8 +231,9 @@ impl Accounts {
         permissions: Permissions,
     ) -> Result<UserInfo, ServiceError> {
         let user = self.existing_user(name).await?;
-        let done = self.storage.set_permissions(user.id, &permissions.to_stored()).await?;
-        self.user_changed(&user, done)?;
+        let stored = permissions.to_stored();
+        self.change_user(&user, |storage, id| async move { storage.set_permissions(id, &stored).await })
+            .await?;
         Ok(UserInfo { permissions, ..user })
     }
 
@@ -230,8 +244,8 @@ impl Accounts {
     /// [`ServiceError::NoSuchUser`] where the account is gone, [`ServiceError::TooManyTokens`].
     pub async fn refresh_token(&self, user: &UserInfo) -> Result<Token, ServiceError> {
         let token = self.new_token().await?;
-        let done = self.storage.set_token(user.id, &token.to_stored_hash()).await?;
-        self.user_changed(user, done)?;
+        let hash = token.to_stored_hash();
+        self.change_user(user, |storage, id| async move { storage.set_token(id, &hash).await }).await?;
         Ok(token)
     }
 
@@ -241,8 +255,7 @@ impl Accounts {
     ///
     /// [`ServiceError::NoSuchUser`] where the account is gone.
     pub async fn delete_user(&self, user: &UserInfo) -> Result<(), ServiceError> {
-        let done = self.storage.delete_user(user.id).await?;
-        self.user_changed(user, done)
+        self.change_user(user, |storage, id| async move { storage.delete_user(id).await }).await
     }
 
     async fn existing_user(&self, name: &str) -> Result<UserInfo, ServiceError> {
@@ -253,14 +266,26 @@ impl Accounts {
         if self.tokens.pass().await { Ok(Token::random()) } else { Err(ServiceError::TooManyTokens) }
     }
 
-    fn user_changed(&self, user: &UserInfo, done: bool) -> Result<(), ServiceError> {
-        self.accounts_changed();
+    /// Makes a change to the account of this id, which tells whether there is one.
+    async fn change_user<F>(
+        &self,
+        user: &UserInfo,
+        work: impl FnOnce(Arc<dyn Storage>, i64) -> F,
+    ) -> Result<(), ServiceError>
+    where
+        F: Future<Output = Result<bool, StorageError>> + Send + 'static,
+    {
+        let done = self.change(|storage| work(storage, user.id)).await?;
         if done { Ok(()) } else { Err(ServiceError::NoSuchUser(user.name.clone())) }
     }
 
-    /// Makes every live connection look its permissions up again.
-    fn accounts_changed(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    /// Makes a change, even if the caller goes away.
+    async fn change<T, F>(&self, work: impl FnOnce(Arc<dyn Storage>) -> F) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StorageError>> + Send + 'static,
+    {
+        Ok(to_the_end(Change(self.generation.clone()), work(self.storage.clone())).await?)
     }
 
     /// The permissions that the caller has of its own, read again if accounts have changed.

@@ -1,7 +1,7 @@
 //! Look-ups served from memory.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashserv_storage::{TaskKey, Unihash};
 
@@ -49,7 +49,7 @@ type Digest = [u8; 32];
 
 /// Drops all entries when a removal has ended, however it ended.
 #[derive(Debug)]
-pub(crate) struct Removal<'a>(&'a LookupCache);
+pub(crate) struct Removal(Arc<LookupCache>);
 
 impl LookupCache {
     /// A cache of at most so many tasks and as many unihashes; 0 remembers nothing.
@@ -107,8 +107,8 @@ impl LookupCache {
     }
 
     /// Begins a removal from the database; all entries are dropped when the value is.
-    pub(crate) fn removal(&self) -> Removal<'_> {
-        Removal(self)
+    pub(crate) fn removal(self: &Arc<Self>) -> Removal {
+        Removal(self.clone())
     }
 
     /// Drops all entries, and those that are being read.
@@ -139,7 +139,7 @@ impl LookupCache {
     }
 }
 
-impl Drop for Removal<'_> {
+impl Drop for Removal {
     fn drop(&mut self) {
         self.0.clear();
     }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_was_added_is_found_until_something_is_removed() {
-        let cache = LookupCache::new(100);
+        let cache = Arc::new(LookupCache::new(100));
         add(&cache, cache.epoch(), &hash("a"), &hash("b"));
         assert_eq!(look_up(&cache, &hash("a")), Some(hash("b")));
         assert!(exists(&cache, &hash("b")));
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_was_read_before_a_removal_is_not_added_after_it() {
-        let cache = LookupCache::new(100);
+        let cache = Arc::new(LookupCache::new(100));
         let epoch = cache.epoch();
         drop(cache.removal());
         add(&cache, epoch, &hash("a"), &hash("b"));

@@ -23,7 +23,10 @@ mod permissions;
 mod pull;
 mod service;
 mod table;
+#[cfg(test)]
+mod testing;
 mod throttle;
+mod to_the_end;
 mod token;
 mod upstream;
 mod warm_up;

@@ -6,8 +6,15 @@ use hashserv_storage::{Conditions, GcStatus, MarkRequest, Storage, Sweep, TableU
 
 use crate::ServiceError;
 use crate::cache::LookupCache;
+use crate::to_the_end::to_the_end;
 
 /// Removes what is not needed any more, and tells how full the database is.
+///
+/// # Cancellation
+///
+/// Every method may be dropped at any time. [`remove`](Self::remove) and [`sweep`](Self::sweep) go on to their
+/// end then, and so may [`clean_unused`](Self::clean_unused); what was to be marked is marked as a whole or not
+/// at all.
 #[derive(Debug)]
 pub struct Maintenance {
     storage: Arc<dyn Storage>,
@@ -25,8 +32,9 @@ impl Maintenance {
     ///
     /// Where the database fails; part of the rows may be removed then.
     pub async fn remove(&self, conditions: &Conditions) -> Result<u64, ServiceError> {
-        let _removal = self.cache.removal();
-        Ok(self.storage.remove(conditions).await?)
+        let (storage, conditions) = (self.storage.clone(), conditions.clone());
+        let work = async move { storage.remove(&conditions).await };
+        Ok(to_the_end(self.cache.removal(), work).await?)
     }
 
     /// Removes reports that are older than so many seconds and whose task has no unihash, and tells how
@@ -64,8 +72,9 @@ impl Maintenance {
     ///
     /// [`ServiceError::NotCurrentMark`] where another collection, or none, is in progress.
     pub async fn sweep(&self, mark: &str) -> Result<u64, ServiceError> {
-        let _removal = self.cache.removal();
-        match self.storage.sweep(mark).await? {
+        let (storage, owned_mark) = (self.storage.clone(), mark.to_owned());
+        let work = async move { storage.sweep(&owned_mark).await };
+        match to_the_end(self.cache.removal(), work).await? {
             Sweep::Done(count) => Ok(count),
             Sweep::NotCurrentMark => Err(ServiceError::NotCurrentMark(mark.to_owned())),
         }
@@ -78,5 +87,55 @@ impl Maintenance {
     /// Where the database fails.
     pub async fn usage(&self) -> Result<Vec<TableUsage>, ServiceError> {
         Ok(self.storage.usage().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hashserv_storage::{Column, TaskKey, Unihash, UnihashEntry};
+
+    use super::*;
+    use crate::testing::{SlowStorage, begin_and_drop, eventually};
+    use crate::{Service, ServiceOptions};
+
+    fn key() -> TaskKey<'static> {
+        TaskKey { method: "m", taskhash: "0707070707070707070707070707070707070707070707070707070707070707" }
+    }
+
+    async fn is_known(service: &Service) -> bool {
+        service.equivalence().unihashes(&[key()]).await.unwrap() != [None]
+    }
+
+    /// A service that has one unihash, which a collection does not keep.
+    async fn service(storage: &Arc<SlowStorage>) -> Service {
+        let service = Service::new(storage.clone(), None, &ServiceOptions::default());
+        let TaskKey { method, taskhash } = key();
+        let entry = UnihashEntry {
+            method: method.to_owned(),
+            taskhash: taskhash.to_owned(),
+            unihash: Unihash::from([8; 32]),
+        };
+        service.equivalence().record_unihash(entry).await.unwrap();
+        let mark = MarkRequest { mark: "kept".to_owned(), conditions: Conditions::default() };
+        service.maintenance().mark(vec![mark]).await.unwrap();
+        service
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_after_the_caller_has_gone_is_forgotten_too() {
+        let conditions = [(Column::Method, "m".to_owned())].into_iter().collect();
+        for sweeps in [false, true] {
+            let storage = SlowStorage::create().await;
+            let service = service(&storage).await;
+            storage.hold();
+            if sweeps {
+                begin_and_drop(&storage, service.maintenance().sweep("kept")).await;
+            } else {
+                begin_and_drop(&storage, service.maintenance().remove(&conditions)).await;
+            }
+            assert!(is_known(&service).await, "it is in memory from now on");
+            storage.let_go();
+            eventually("it is forgotten", async || !is_known(&service).await).await;
+        }
     }
 }
