@@ -6,6 +6,8 @@ use std::time::Duration;
 use hashserv_storage::Storage;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use crate::cache::LookupCache;
 use crate::pull::Pull;
@@ -103,10 +105,25 @@ impl Service {
         self.read_only
     }
 
-    /// Writes what the upstream has given, which takes no longer than the limit, and closes the database.
+    /// Writes what the upstream has given, and closes the database; takes no longer than the limit, of which a
+    /// quarter is kept for the database.
+    ///
+    /// A warning tells what was left undone. Nothing that was acknowledged is lost by that: a database is not
+    /// harmed when it is left open.
+    ///
+    /// # Cancellation
+    ///
+    /// May be dropped at any time, and called again to go on.
     pub async fn close(&self, limit: Duration) {
-        self.equivalence.close(limit).await;
-        self.storage.close().await;
+        let begin = Instant::now();
+        self.equivalence.close(limit / 4 * 3).await;
+        let left = limit.saturating_sub(begin.elapsed());
+        if timeout(left, self.storage.close()).await.is_err() {
+            warn!(
+                "the database was not closed, as it took too long; writes that were not acknowledged yet may \
+                 be missing"
+            );
+        }
     }
 }
 
@@ -122,5 +139,20 @@ impl Drop for Service {
 async fn forget(mut foreign_removals: watch::Receiver<u64>, cache: Arc<LookupCache>) {
     while foreign_removals.changed().await.is_ok() {
         cache.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{PATIENCE, SlowStorage};
+
+    #[tokio::test]
+    async fn a_database_that_does_not_close_is_waited_for_no_longer_than_the_limit() {
+        let storage = SlowStorage::create().await;
+        let service = Service::new(storage.clone(), None, &ServiceOptions::default());
+        storage.hold();
+        let closing = timeout(PATIENCE, service.close(Duration::from_millis(1)));
+        closing.await.expect("it is given up");
     }
 }
