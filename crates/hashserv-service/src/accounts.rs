@@ -98,7 +98,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::LoginFailed`], after a second, whether the name or the token is wrong.
+    /// [`ServiceError::LoginFailed`], after a second, whether the name or the token is wrong;
+    /// [`ServiceError::Storage`] where the database fails.
     pub async fn log_in(&self, name: &str, token: &Token) -> Result<(Caller, UserInfo), ServiceError> {
         let generation = self.generation.load(Ordering::Acquire);
         let record = self.storage.user(name).await?;
@@ -120,7 +121,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotAllowed`].
+    /// [`ServiceError::NotAllowed`], [`ServiceError::Storage`] where the database fails.
     pub async fn require(&self, caller: &mut Caller, needed: Permissions) -> Result<(), ServiceError> {
         let granted = self.permissions_of(caller).await? | self.anonymous;
         if granted.contains(needed) { Ok(()) } else { Err(not_allowed(caller, needed)) }
@@ -139,7 +140,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotAllowed`].
+    /// [`ServiceError::NotAllowed`], [`ServiceError::Storage`] where the database fails.
     pub async fn require_user_admin(&self, caller: &mut Caller) -> Result<(), ServiceError> {
         if self.permissions_of(caller).await?.contains(Permissions::USER_ADMIN) {
             Ok(())
@@ -153,7 +154,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotAllowed`], [`ServiceError::NobodyLoggedIn`], [`ServiceError::NoSuchUser`].
+    /// [`ServiceError::NotAllowed`], [`ServiceError::NobodyLoggedIn`], [`ServiceError::NoSuchUser`],
+    /// [`ServiceError::Storage`] where the database fails.
     pub async fn require_self_or_user_admin(
         &self,
         caller: &mut Caller,
@@ -171,7 +173,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::CannotBecome`] where there is no such user.
+    /// [`ServiceError::CannotBecome`] where there is no such user, [`ServiceError::Storage`] where the
+    /// database fails.
     pub async fn become_user(&self, caller: &mut Caller, name: &str) -> Result<UserInfo, ServiceError> {
         let generation = self.generation.load(Ordering::Acquire);
         let record =
@@ -202,7 +205,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::CannotCreateUser`] where the name is taken or empty, [`ServiceError::TooManyTokens`].
+    /// [`ServiceError::CannotCreateUser`] where the name is taken or empty, [`ServiceError::TooManyTokens`],
+    /// [`ServiceError::Storage`] where the database fails: it is not known then whether there is such a user.
     pub async fn create_user(&self, name: &str, permissions: Permissions) -> Result<Token, ServiceError> {
         if name.is_empty() {
             return Err(ServiceError::CannotCreateUser(name.to_owned()));
@@ -224,7 +228,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`].
+    /// [`ServiceError::NoSuchUser`], [`ServiceError::Storage`] where the database fails.
     pub async fn set_permissions(
         &self,
         name: &str,
@@ -241,7 +245,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`] where the account is gone, [`ServiceError::TooManyTokens`].
+    /// [`ServiceError::NoSuchUser`] where the account is gone, [`ServiceError::TooManyTokens`],
+    /// [`ServiceError::Storage`] where the database fails: it is not known then which token counts.
     pub async fn refresh_token(&self, user: &UserInfo) -> Result<Token, ServiceError> {
         let token = self.new_token().await?;
         let hash = token.to_stored_hash();
@@ -253,7 +258,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`] where the account is gone.
+    /// [`ServiceError::NoSuchUser`] where the account is gone, [`ServiceError::Storage`] where the
+    /// database fails.
     pub async fn delete_user(&self, user: &UserInfo) -> Result<(), ServiceError> {
         self.change_user(user, |storage, id| async move { storage.delete_user(id).await }).await
     }

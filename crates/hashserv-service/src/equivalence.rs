@@ -17,6 +17,11 @@ use crate::pull::Pull;
 ///
 /// Look-ups that find nothing here are completed from the upstream, where there is one. An upstream that
 /// does not answer changes nothing but that: the answer is then the local one.
+///
+/// # Cancellation
+///
+/// Every method may be dropped at any time. What was to be recorded is then recorded in full or not at all, and
+/// which is not known. Of what the upstream has given, part may be kept.
 #[derive(Debug)]
 pub struct Equivalence {
     storage: Arc<dyn Storage>,

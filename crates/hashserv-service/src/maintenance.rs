@@ -70,7 +70,8 @@ impl Maintenance {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotCurrentMark`] where another collection, or none, is in progress.
+    /// [`ServiceError::NotCurrentMark`] where another collection, or none, is in progress;
+    /// [`ServiceError::Storage`] where the database fails: part of the unihashes may be removed then.
     pub async fn sweep(&self, mark: &str) -> Result<u64, ServiceError> {
         let (storage, owned_mark) = (self.storage.clone(), mark.to_owned());
         let work = async move { storage.sweep(&owned_mark).await };

@@ -27,7 +27,10 @@ pub const MAX_BATCH: usize = 1024;
 ///   also against other processes on the same database.
 /// - **Fresh**: a call sees everything that was committed before it began, by this process or another.
 /// - **Cancellation**: every method may be dropped at any time. A write that was begun is then done in full
-///   or not at all, and which is not known.
+///   or not at all, and which is not known. Only [`remove`](Storage::remove),
+///   [`clean_unused`](Storage::clean_unused) and [`sweep`](Storage::sweep), which may be about millions of
+///   rows, take many transactions: they may go on when their caller has gone, and end between two of them
+///   where the database fails or is closed.
 ///
 /// # Errors
 ///
