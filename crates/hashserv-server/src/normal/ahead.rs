@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 use hashserv_protocol::{Framing, Request};
-use hashserv_service::Caller;
+use hashserv_service::{Caller, Permissions};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::dispatch::dispatch;
@@ -59,6 +59,8 @@ impl Session {
         self.send().await?;
         let started = Instant::now();
         let PendingLookups { texts, .. } = std::mem::take(&mut self.lookups);
+        // Should accounts have changed, the caller's is read again once, and not for each look-up.
+        self.require(Permissions::READ).await?;
         let count = texts.len();
         let (shared, caller, framing) = (self.shared.clone(), self.caller.clone(), self.connection.framing());
         // Tasks of their own, so that they hold up nobody while this client does not read.
