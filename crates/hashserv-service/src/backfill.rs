@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-/// How many entries may wait to be written. What comes on top is not kept: it is asked again when needed.
+/// How many entries may wait to be written. What comes on top, and then until half of them are written, is not
+/// kept: it is asked again when needed.
 const MAX_PENDING: u64 = 100_000;
 
 /// Writes entries from the upstream to the database, in the order in which they came.
@@ -22,8 +23,8 @@ pub(crate) struct Backfill {
     queued: AtomicU64,
     /// How many of them were written, or given up.
     written: watch::Receiver<u64>,
-    /// Whether entries were lately dropped, to tell it once.
-    overflowing: AtomicBool,
+    /// Whether entries are not kept at present. It changes under the lock of the queue only.
+    full: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -38,27 +39,20 @@ impl Backfill {
             queue: Mutex::new(Some(queue)),
             queued: AtomicU64::new(0),
             written,
-            overflowing: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             writer: Mutex::new(Some(writer)),
         }
     }
 
-    /// Queues entries; where the bound is reached they are dropped, and one warning tells it.
+    /// Queues entries, unless too many wait already.
     pub(crate) fn add(&self, entries: Vec<UnihashEntry>) {
+        if entries.is_empty() {
+            return;
+        }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queue.as_ref() else { return };
         let count = entries.len() as u64;
-        let fits = self.pending() + count <= MAX_PENDING;
-        if self.overflowing.swap(!fits, Ordering::Relaxed) == fits {
-            if fits {
-                info!("unihashes from the upstream are kept again");
-            } else {
-                warn!(
-                    "{MAX_PENDING} unihashes from the upstream wait to be written; further ones are not kept"
-                );
-            }
-        }
-        if !fits || entries.is_empty() {
+        if !self.has_room(count) {
             return;
         }
         // Counted first, so that whoever waits now waits for these too.
@@ -66,6 +60,22 @@ impl Backfill {
         if queue.send(entries).is_err() {
             self.queued.fetch_sub(count, Ordering::AcqRel);
         }
+    }
+
+    /// Whether so many further entries may wait. When that changes, one line tells it.
+    fn has_room(&self, count: u64) -> bool {
+        let pending = self.pending();
+        let was_full = self.full.load(Ordering::Relaxed);
+        let full = pending + count > MAX_PENDING || was_full && pending > MAX_PENDING / 2;
+        if full != was_full {
+            self.full.store(full, Ordering::Relaxed);
+            if full {
+                warn!("{pending} unihashes from the upstream wait to be written; further ones are not kept");
+            } else {
+                info!("unihashes from the upstream are kept again");
+            }
+        }
+        !full
     }
 
     /// How many entries are still to be written.

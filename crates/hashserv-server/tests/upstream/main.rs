@@ -1,13 +1,16 @@
 //! A service that completes its answers from an upstream, over upstreams that fail in every way.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
+mod backfill;
 mod breaking;
 mod chain;
 mod closing;
 mod fake;
+mod hindered;
 mod log;
 mod policy;
 mod recovering;
+mod scripted;
 mod sessions;
 mod support;
 mod working;

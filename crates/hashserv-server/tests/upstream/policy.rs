@@ -1,81 +1,15 @@
 //! What is asked of an upstream, and what is kept.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use hashserv_service::{Service, ServiceOptions, Unavailable, Upstream};
-use hashserv_storage::{Details, OuthashKey, OuthashRow, Storage, TaskKey, UnifiedRow, Unihash};
+use hashserv_storage::{OuthashKey, Storage, TaskKey, UnifiedRow, Unihash};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
+use crate::scripted::{Answer, Scripted};
 use crate::support::{hash, report, storage, unihash};
-
-/// An upstream that gives every question the same kind of answer.
-#[derive(Debug)]
-struct Scripted {
-    answer: Answer,
-    asked: AtomicUsize,
-}
-
-#[derive(Clone, Debug)]
-enum Answer {
-    Unknown,
-    Unavailable,
-    Unihash(Unihash),
-}
-
-impl Scripted {
-    fn new(answer: Answer) -> Arc<Self> {
-        Arc::new(Scripted { answer, asked: AtomicUsize::new(0) })
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    fn answer(&self) -> Result<Option<Unihash>, Unavailable> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        match &self.answer {
-            Answer::Unknown => Ok(None),
-            Answer::Unavailable => Err(Unavailable),
-            Answer::Unihash(unihash) => Ok(Some(unihash.clone())),
-        }
-    }
-
-    fn row(&self, method: &str, taskhash: &str, outhash: &str) -> Result<Option<UnifiedRow>, Unavailable> {
-        let report = OuthashRow {
-            id: 1,
-            method: method.to_owned(),
-            taskhash: taskhash.to_owned(),
-            outhash: outhash.to_owned(),
-            created: None,
-            details: Details { pn: Some("gcc".to_owned()), ..Details::default() },
-        };
-        Ok(self.answer()?.map(|unihash| UnifiedRow { report, unihash, gc_mark: String::new() }))
-    }
-}
-
-#[async_trait]
-impl Upstream for Scripted {
-    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
-        keys.iter().map(|_| self.answer()).collect()
-    }
-
-    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
-        unihashes.iter().map(|_| self.answer().map(|answer| answer.is_some())).collect()
-    }
-
-    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
-        self.row(key.method, key.taskhash, &hash(77))
-    }
-
-    async fn outhash_row(&self, key: OuthashKey<'_>, _: &str) -> Result<Option<UnifiedRow>, Unavailable> {
-        self.row(key.method, &hash(88), key.outhash)
-    }
-
-    async fn close(&self) {}
-}
 
 async fn service(upstream: &Arc<Scripted>) -> (Service, Arc<dyn Storage>, TempDir) {
     let directory = tempfile::tempdir().unwrap();

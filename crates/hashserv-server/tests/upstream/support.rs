@@ -85,6 +85,11 @@ impl Running {
 
     pub(crate) async fn start_at(address: &str, upstream: Option<Arc<dyn Upstream>>) -> Self {
         let (service, directory) = service(upstream).await;
+        Self::serve(address, service, directory).await
+    }
+
+    /// Serves what is in a database in that directory.
+    pub(crate) async fn serve(address: &str, service: Service, directory: TempDir) -> Self {
         let service = Arc::new(service);
         let listener = Listener::bind(&address.parse().unwrap(), &ListenOptions::default()).await.unwrap();
         let address = listener.local_address().to_string().parse().unwrap();
