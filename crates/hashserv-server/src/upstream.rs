@@ -115,7 +115,7 @@ impl ClientUpstream {
         }
     }
 
-    async fn row(&self, question: RowQuestion) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn row(&self, question: RowQuestion) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         Ok(self.rows.ask(vec![question]).await?.pop().flatten())
     }
 }
@@ -131,7 +131,7 @@ impl Upstream for ClientUpstream {
         self.existence.ask(unihashes.to_vec()).await
     }
 
-    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         self.row(RowQuestion::task(key)).await
     }
 
@@ -139,7 +139,7 @@ impl Upstream for ClientUpstream {
         &self,
         key: OuthashKey<'_>,
         taskhash: &str,
-    ) -> Result<Option<UnifiedRow>, Unavailable> {
+    ) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         self.row(RowQuestion::outhash(key, taskhash)).await
     }
 

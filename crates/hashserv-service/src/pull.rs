@@ -129,10 +129,10 @@ impl Pull {
 
     /// The unihash of the oldest report that the upstream has of an output. Nothing is kept.
     pub(crate) async fn outhash_unihash(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<Unihash> {
-        self.outhash_row(key, taskhash).await.map(|row| row.unihash)
+        self.outhash_row(key, taskhash).await.map(|row| row.unihash.clone())
     }
 
-    async fn outhash_row(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<UnifiedRow> {
+    async fn outhash_row(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<Arc<UnifiedRow>> {
         if self.misses.contains(Question::OuthashRow(key)) {
             return None;
         }
@@ -168,7 +168,8 @@ impl Pull {
     }
 
     /// Keeps the unihash as the upstream has it, and the report with the time at which it was made there.
-    async fn keep(&self, row: UnifiedRow) -> Result<(), StorageError> {
+    async fn keep(&self, row: Arc<UnifiedRow>) -> Result<(), StorageError> {
+        let row = Arc::unwrap_or_clone(row);
         let report = Report {
             method: row.report.method,
             taskhash: row.report.taskhash,

@@ -1,6 +1,7 @@
 //! Another server to ask.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
@@ -9,7 +10,8 @@ use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
 ///
 /// Nothing is ever reported to it. An implementation bounds every wait: a caller is answered or told that
 /// the upstream is [`Unavailable`] within a deadline that the implementation documents. Results stand in the
-/// order of what was asked. Every method may be dropped at any time.
+/// order of what was asked. A row may be large: who ask for it at once share one. Every method may be dropped
+/// at any time.
 #[async_trait]
 pub trait Upstream: fmt::Debug + Send + Sync + 'static {
     /// The unihashes that tasks have there.
@@ -19,7 +21,7 @@ pub trait Upstream: fmt::Debug + Send + Sync + 'static {
     async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable>;
 
     /// The oldest report there of a task that has a unihash.
-    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable>;
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<Arc<UnifiedRow>>, Unavailable>;
 
     /// The oldest report there of an output whose task has a unihash. The asking is about `taskhash`, which
     /// does not restrict it.
@@ -27,7 +29,7 @@ pub trait Upstream: fmt::Debug + Send + Sync + 'static {
         &self,
         key: OuthashKey<'_>,
         taskhash: &str,
-    ) -> Result<Option<UnifiedRow>, Unavailable>;
+    ) -> Result<Option<Arc<UnifiedRow>>, Unavailable>;
 
     /// Gives the connections up. Later calls are answered with [`Unavailable`].
     async fn close(&self);

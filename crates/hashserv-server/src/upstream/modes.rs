@@ -27,7 +27,7 @@ pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
     type Question: Debug + Eq + Hash + Send + Sync;
     /// What the upstream sends.
     type Reply: Send;
-    /// What it is taken for.
+    /// What it is taken for. Each who asked gets a clone.
     type Answer: Clone + Debug + Send + Sync;
     type Sender: Send;
     type Receiver: Send;
@@ -167,7 +167,7 @@ impl Mode for ExistsMode {
 impl Mode for RowMode {
     type Question = RowQuestion;
     type Reply = Option<hashserv_protocol::reply::Row>;
-    type Answer = Option<UnifiedRow>;
+    type Answer = Option<Arc<UnifiedRow>>;
     type Sender = CallSender;
     type Receiver = CallReceiver;
 
@@ -204,7 +204,7 @@ impl Mode for RowMode {
     }
 
     fn accept(question: &Self::Question, reply: Self::Reply) -> Result<Self::Answer, ClientError> {
-        reply.map_or(Ok(None), |row| question.accept(row))
+        Ok(reply.map(|row| question.accept(row)).transpose()?.flatten().map(Arc::new))
     }
 }
 

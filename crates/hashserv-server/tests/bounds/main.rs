@@ -145,11 +145,11 @@ impl Upstream for Silent {
         self.never().await
     }
 
-    async fn task_row(&self, _: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn task_row(&self, _: TaskKey<'_>) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         self.never().await
     }
 
-    async fn outhash_row(&self, _: OuthashKey<'_>, _: &str) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn outhash_row(&self, _: OuthashKey<'_>, _: &str) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         self.never().await
     }
 

@@ -131,11 +131,11 @@ impl Upstream for Together {
         Err(Unavailable)
     }
 
-    async fn task_row(&self, _: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn task_row(&self, _: TaskKey<'_>) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         Err(Unavailable)
     }
 
-    async fn outhash_row(&self, _: OuthashKey<'_>, _: &str) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn outhash_row(&self, _: OuthashKey<'_>, _: &str) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         self.arrived.add_permits(1);
         let _all = self.arrived.acquire_many(self.expected).await.unwrap();
         Ok(None)

@@ -41,7 +41,12 @@ impl Scripted {
         }
     }
 
-    fn row(&self, method: &str, taskhash: &str, outhash: &str) -> Result<Option<UnifiedRow>, Unavailable> {
+    fn row(
+        &self,
+        method: &str,
+        taskhash: &str,
+        outhash: &str,
+    ) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         let report = OuthashRow {
             id: 1,
             method: method.to_owned(),
@@ -50,7 +55,7 @@ impl Scripted {
             created: None,
             details: Details { pn: Some("gcc".to_owned()), ..Details::default() },
         };
-        Ok(self.answer()?.map(|unihash| UnifiedRow { report, unihash, gc_mark: String::new() }))
+        Ok(self.answer()?.map(|unihash| Arc::new(UnifiedRow { report, unihash, gc_mark: String::new() })))
     }
 }
 
@@ -64,11 +69,15 @@ impl Upstream for Scripted {
         unihashes.iter().map(|_| self.answer().map(|answer| answer.is_some())).collect()
     }
 
-    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         self.row(key.method, key.taskhash, &hash(77))
     }
 
-    async fn outhash_row(&self, key: OuthashKey<'_>, _: &str) -> Result<Option<UnifiedRow>, Unavailable> {
+    async fn outhash_row(
+        &self,
+        key: OuthashKey<'_>,
+        _: &str,
+    ) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
         self.row(key.method, &hash(88), key.outhash)
     }
 

@@ -57,6 +57,15 @@ pub(crate) fn report(taskhash: usize, outhash: usize) -> Report {
     }
 }
 
+/// The reply about the output `o` of the method `m`, and about its task `t`.
+pub(crate) fn row(unihash: &str) -> String {
+    format!(
+        "{{\"id\": 1, \"method\": \"m\", \"taskhash\": \"t\", \"outhash\": \"o\", \"created\": null, \
+         \"owner\": null, \"PN\": null, \"PV\": null, \"PR\": null, \"task\": null, \
+         \"outhash_siginfo\": null, \"unihash\": \"{unihash}\"}}\n"
+    )
+}
+
 pub(crate) async fn storage(path: &Path) -> Arc<dyn Storage> {
     let name = path.join("hashserv.db").to_str().unwrap().parse().unwrap();
     open(&name, &Options::default()).await.unwrap()

@@ -8,7 +8,7 @@ use hashserv_storage::{OuthashKey, TaskKey, Unihash};
 use hashserv_transport::{DialOptions, Dialer};
 
 use crate::fake::FakeUpstream;
-use crate::support::{PATIENT, get, hash, unihash, upstream};
+use crate::support::{PATIENT, get, hash, row, unihash, upstream};
 
 fn expected(numbers: impl IntoIterator<Item = usize>) -> Vec<Option<Unihash>> {
     numbers.into_iter().map(|number| Some(unihash(number))).collect()
@@ -115,14 +115,10 @@ async fn rows_are_asked_for_while_others_are_awaited() {
         Box::pin(async move {
             let mut peer = peer.greeted().await;
             let (first, second) = (peer.line().await.unwrap(), peer.line().await.unwrap());
-            assert!(first.starts_with("{\"get-outhash\":") && second.starts_with("{\"get\":"), "{first} {second}");
-            let row = |unihash: &str| {
-                format!(
-                    "{{\"id\": 1, \"method\": \"m\", \"taskhash\": \"t\", \"outhash\": \"o\", \"created\": null, \
-                     \"owner\": null, \"PN\": null, \"PV\": null, \"PR\": null, \"task\": null, \
-                     \"outhash_siginfo\": null, \"unihash\": \"{unihash}\"}}\n"
-                )
-            };
+            assert!(
+                first.starts_with("{\"get-outhash\":") && second.starts_with("{\"get\":"),
+                "{first} {second}"
+            );
             peer.send(&row(&hash(1))).await;
             peer.send(&row("${@os.system('x')}")).await;
             peer.silence().await;
@@ -136,6 +132,23 @@ async fn rows_are_asked_for_while_others_are_awaited() {
     );
     assert_eq!(outhash.unwrap().unwrap().unihash, unihash(1));
     assert_eq!(task.unwrap(), None, "the unihash is not valid");
+}
+
+#[tokio::test]
+async fn a_row_is_not_copied_for_everyone_who_asks_for_it() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            peer.line().await;
+            peer.send(&row(&hash(1))).await;
+            peer.silence().await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let ask = || upstream.outhash_row(OuthashKey { method: "m", outhash: "o" }, "t");
+    let (one, other) = tokio::join!(ask(), ask());
+    assert!(Arc::ptr_eq(&one.unwrap().unwrap(), &other.unwrap().unwrap()));
 }
 
 #[tokio::test]
