@@ -10,6 +10,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::error::describe;
+use crate::rate_limited_warning::RateLimitedWarning;
+
 /// How many entries may wait to be written. What comes on top, and then until half of them are written, is not
 /// kept: it is asked again when needed.
 const MAX_PENDING: u64 = 100_000;
@@ -108,6 +111,7 @@ async fn write(
     mut queue: mpsc::UnboundedReceiver<Vec<UnihashEntry>>,
     written: watch::Sender<u64>,
 ) {
+    let not_kept = RateLimitedWarning::default();
     while let Some(mut entries) = queue.recv().await {
         while entries.len() < MAX_BATCH
             && let Ok(more) = queue.try_recv()
@@ -117,8 +121,7 @@ async fn write(
         let count = entries.len() as u64;
         for batch in entries.chunks(MAX_BATCH) {
             if let Err(error) = storage.record_unihashes(batch.to_vec()).await {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                warn!("unihashes from the upstream were not kept: {error}{}", cause.unwrap_or_default());
+                not_kept.log(format_args!("unihashes from the upstream were not kept: {}", describe(&error)));
             }
         }
         written.send_modify(|written| *written += count);

@@ -80,7 +80,8 @@ impl Equivalence {
         Ok(exist)
     }
 
-    /// The unihash that one task has. What the upstream knows is kept before this returns.
+    /// The unihash that one task has. What the upstream knows is kept before this returns; where it cannot be,
+    /// it is answered all the same.
     ///
     /// # Errors
     ///
@@ -89,7 +90,7 @@ impl Equivalence {
         let mut found = self.cache.unihashes(&[key]);
         self.read_unihashes(&[key], &mut found).await?;
         match (found.pop().flatten(), &self.upstream) {
-            (None, Some(upstream)) => Ok(upstream.unihash(key).await?),
+            (None, Some(upstream)) => Ok(upstream.unihash(key).await),
             (found, _) => Ok(found),
         }
     }
@@ -101,11 +102,9 @@ impl Equivalence {
     /// Where the database fails.
     pub async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, ServiceError> {
         let row = self.storage.task_row(key).await?;
-        match &self.upstream {
-            Some(upstream) if row.is_none() && upstream.keep_task_row(key).await? => {
-                Ok(self.storage.task_row(key).await?)
-            }
-            _ => Ok(row),
+        match (row, &self.upstream) {
+            (None, Some(upstream)) => Ok(upstream.task_row(key).await),
+            (row, _) => Ok(row),
         }
     }
 
@@ -121,11 +120,9 @@ impl Equivalence {
         taskhash: &str,
     ) -> Result<Option<UnifiedRow>, ServiceError> {
         let row = self.storage.unified_outhash_row(key).await?;
-        match &self.upstream {
-            Some(upstream) if row.is_none() && upstream.keep_outhash_row(key, taskhash).await? => {
-                Ok(self.storage.unified_outhash_row(key).await?)
-            }
-            _ => Ok(row),
+        match (row, &self.upstream) {
+            (None, Some(upstream)) => Ok(upstream.outhash_row(key, taskhash).await),
+            (row, _) => Ok(row),
         }
     }
 

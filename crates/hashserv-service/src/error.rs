@@ -1,5 +1,7 @@
 //! Why something is refused.
 
+use std::error::Error;
+
 use hashserv_storage::StorageError;
 
 use crate::{Permissions, UnknownPermissions};
@@ -46,4 +48,9 @@ pub enum ServiceError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// A failure of the database and its cause in one line.
+pub(crate) fn describe(error: &StorageError) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -21,6 +21,7 @@ mod maintenance;
 mod negative;
 mod permissions;
 mod pull;
+mod rate_limited_warning;
 mod service;
 mod table;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use equivalence::Equivalence;
 pub use error::ServiceError;
 pub use maintenance::Maintenance;
 pub use permissions::{Permissions, UnknownPermissions};
+pub use rate_limited_warning::RateLimitedWarning;
 pub use service::{DEFAULT_CACHE_ENTRIES, DEFAULT_NEGATIVE_TTL, Service, ServiceOptions};
 pub use token::Token;
 pub use upstream::{Unavailable, Upstream};

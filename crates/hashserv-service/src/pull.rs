@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_storage::{
-    OuthashKey, Report, Storage, StorageError, TaskKey, Timestamp, UnifiedRow, Unihash, UnihashEntry,
+    Details, OuthashKey, OuthashRow, Report, Storage, StorageError, TaskKey, Timestamp, UnifiedRow, Unihash,
+    UnihashEntry,
 };
-use tracing::warn;
 
 use crate::backfill::Backfill;
+use crate::error::describe;
 use crate::negative::NegativeMemory;
+use crate::rate_limited_warning::RateLimitedWarning;
 use crate::upstream::Upstream;
+
+/// How much of an invalid unihash is told, in characters.
+const QUOTED: usize = 80;
 
 /// Completes local answers from an upstream.
 ///
@@ -21,6 +26,8 @@ pub(crate) struct Pull {
     storage: Arc<dyn Storage>,
     misses: NegativeMemory,
     backfill: Backfill,
+    invalid: RateLimitedWarning,
+    not_kept: RateLimitedWarning,
 }
 
 /// What was asked, as the memory of misses tells questions apart.
@@ -39,7 +46,14 @@ impl Pull {
         negative_ttl: Duration,
     ) -> Self {
         let backfill = Backfill::start(storage.clone());
-        Pull { upstream, storage, misses: NegativeMemory::new(negative_ttl), backfill }
+        Pull {
+            upstream,
+            storage,
+            misses: NegativeMemory::new(negative_ttl),
+            backfill,
+            invalid: RateLimitedWarning::default(),
+            not_kept: RateLimitedWarning::default(),
+        }
     }
 
     pub(crate) fn backfill(&self) -> &Backfill {
@@ -70,13 +84,19 @@ impl Pull {
         self.backfill.add(kept);
     }
 
-    /// The unihash that a task has upstream, once it is kept here.
-    pub(crate) async fn unihash(&self, key: TaskKey<'_>) -> Result<Option<Unihash>, StorageError> {
+    /// The unihash that a task has upstream. It is kept before this returns, where the database can do that.
+    pub(crate) async fn unihash(&self, key: TaskKey<'_>) -> Option<Unihash> {
         if self.misses.contains(Question::Unihash(key)) {
-            return Ok(None);
+            return None;
         }
-        let Some((_, Some(unihash))) = self.ask_unihashes(&[key], &[0]).await.pop() else { return Ok(None) };
-        Ok(self.storage.record_unihashes(vec![entry(key, unihash)]).await?.pop())
+        let unihash = self.ask_unihashes(&[key], &[0]).await.pop()?.1?;
+        match self.storage.record_unihashes(vec![entry(key, unihash.clone())]).await {
+            Ok(mut kept) => kept.pop(),
+            Err(error) => {
+                self.warn_not_kept(&error);
+                Some(unihash)
+            }
+        }
     }
 
     /// Completes what is missing among the answers whether unihashes exist. Nothing is kept of it.
@@ -100,44 +120,38 @@ impl Pull {
         }
     }
 
-    /// Keeps the oldest report that the upstream has of a task; tells whether there was one.
-    pub(crate) async fn keep_task_row(&self, key: TaskKey<'_>) -> Result<bool, StorageError> {
+    /// The oldest report that the upstream has of a task, kept as [`kept`](Pull::kept) does.
+    pub(crate) async fn task_row(&self, key: TaskKey<'_>) -> Option<UnifiedRow> {
         if self.misses.contains(Question::TaskRow(key)) {
-            return Ok(false);
+            return None;
         }
         match self.upstream.task_row(key).await {
-            Ok(Some(row)) if is_valid(&row.unihash) => self.keep(row).await.map(|()| true),
+            Ok(Some(row)) if self.is_valid_row(&row) => self.kept(row, self.storage.task_row(key)).await,
             Ok(_) => {
                 self.misses.add(Question::TaskRow(key));
-                Ok(false)
+                None
             }
-            Err(_) => Ok(false),
+            Err(_) => None,
         }
     }
 
-    /// Keeps the oldest report that the upstream has of an output; tells whether there was one.
-    pub(crate) async fn keep_outhash_row(
-        &self,
-        key: OuthashKey<'_>,
-        taskhash: &str,
-    ) -> Result<bool, StorageError> {
-        match self.outhash_row(key, taskhash).await {
-            Some(row) => self.keep(row).await.map(|()| true),
-            None => Ok(false),
-        }
+    /// The oldest report that the upstream has of an output, kept as [`kept`](Pull::kept) does.
+    pub(crate) async fn outhash_row(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<UnifiedRow> {
+        let row = self.ask_outhash_row(key, taskhash).await?;
+        self.kept(row, self.storage.unified_outhash_row(key)).await
     }
 
     /// The unihash of the oldest report that the upstream has of an output. Nothing is kept.
     pub(crate) async fn outhash_unihash(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<Unihash> {
-        self.outhash_row(key, taskhash).await.map(|row| row.unihash.clone())
+        self.ask_outhash_row(key, taskhash).await.map(|row| row.unihash.clone())
     }
 
-    async fn outhash_row(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<Arc<UnifiedRow>> {
+    async fn ask_outhash_row(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<Arc<UnifiedRow>> {
         if self.misses.contains(Question::OuthashRow(key)) {
             return None;
         }
         match self.upstream.outhash_row(key, taskhash).await {
-            Ok(Some(row)) if is_valid(&row.unihash) => Some(row),
+            Ok(Some(row)) if self.is_valid_row(&row) => Some(row),
             Ok(_) => {
                 self.misses.add(Question::OuthashRow(key));
                 None
@@ -157,7 +171,7 @@ impl Pull {
         }
         let asked: Vec<TaskKey<'_>> = positions.iter().map(|position| keys[*position]).collect();
         let Ok(answers) = self.upstream.unihashes(&asked).await else { return Vec::new() };
-        let answers = answers.into_iter().map(|answer| answer.filter(is_valid));
+        let answers = answers.into_iter().map(|answer| answer.filter(|unihash| self.is_valid(unihash)));
         let answers: Vec<_> = positions.iter().copied().zip(answers).collect();
         for (position, answer) in &answers {
             if answer.is_none() {
@@ -167,33 +181,64 @@ impl Pull {
         answers
     }
 
-    /// Keeps the unihash as the upstream has it, and the report with the time at which it was made there.
-    async fn keep(&self, row: Arc<UnifiedRow>) -> Result<(), StorageError> {
-        let row = Arc::unwrap_or_clone(row);
-        let report = Report {
-            method: row.report.method,
-            taskhash: row.report.taskhash,
-            outhash: row.report.outhash,
-            unihash: row.unihash.clone(),
-            created: row.report.created.unwrap_or_else(Timestamp::now),
-            details: row.report.details,
+    /// Keeps a row, and tells what there is to be read here afterwards. Where the database fails it is the row
+    /// as the upstream has it: who reads is to get an answer on a full disk too.
+    async fn kept(
+        &self,
+        row: Arc<UnifiedRow>,
+        read: impl Future<Output = Result<Option<UnifiedRow>, StorageError>>,
+    ) -> Option<UnifiedRow> {
+        let written = self.keep(&row).await;
+        let found = match written {
+            Ok(()) => read.await,
+            Err(error) => Err(error),
         };
+        found.unwrap_or_else(|error| {
+            self.warn_not_kept(&error);
+            Some(Arc::unwrap_or_clone(row))
+        })
+    }
+
+    /// Keeps the unihash as the upstream has it, and the report with the time at which it was made there.
+    async fn keep(&self, row: &UnifiedRow) -> Result<(), StorageError> {
+        let OuthashRow { method, taskhash, outhash, created, details, .. } = row.report.clone();
+        let unihash = row.unihash.clone();
+        let created = created.unwrap_or_else(Timestamp::now);
+        let report = Report { method, taskhash, outhash, unihash: unihash.clone(), created, details };
         // The unihash goes first: the report alone would be given that of an equivalent local one.
-        self.storage.record_unihashes(vec![entry(report.task_key(), row.unihash)]).await?;
+        self.storage.record_unihashes(vec![entry(report.task_key(), unihash)]).await?;
         self.storage.report(vec![report]).await?;
         Ok(())
     }
-}
 
-/// Whether a unihash of the upstream may be stored and passed on. BitBake expands unihashes as text in its
-/// configuration language: anything but hex digits would be run as code on every builder.
-fn is_valid(unihash: &Unihash) -> bool {
-    let valid = unihash.digest().is_some();
-    if !valid {
-        let shown: String = unihash.to_string().chars().take(80).collect();
-        warn!("the upstream answered {shown:?}, which is no valid unihash; it counts as unknown");
+    fn warn_not_kept(&self, error: &StorageError) {
+        self.not_kept.log(format_args!("an answer of the upstream was not kept: {}", describe(error)));
     }
-    valid
+
+    /// Whether a unihash of the upstream may be stored and passed on. BitBake expands unihashes as text in its
+    /// configuration language: anything but hex digits would be run as code on every builder.
+    fn is_valid(&self, unihash: &Unihash) -> bool {
+        let valid = unihash.digest().is_some();
+        if !valid {
+            let shown: String = unihash.to_string().chars().take(QUOTED).collect();
+            self.invalid.log(format_args!(
+                "the upstream answered {shown:?}, which is no valid unihash; it counts as unknown"
+            ));
+        }
+        valid
+    }
+
+    /// Whether a row of the upstream may be stored and passed on. Databases take no text with a NUL character.
+    fn is_valid_row(&self, row: &UnifiedRow) -> bool {
+        let OuthashRow { method, taskhash, outhash, details, .. } = &row.report;
+        let Details { owner, pn, pv, pr, task, outhash_siginfo } = details;
+        let details = [owner, pn, pv, pr, task, outhash_siginfo].into_iter().flatten();
+        let has_nul = details.chain([method, taskhash, outhash]).any(|text| text.contains('\0'));
+        if has_nul {
+            self.invalid.log("the upstream answered a row with a NUL character; it counts as unknown");
+        }
+        !has_nul && self.is_valid(&row.unihash)
+    }
 }
 
 fn entry(key: TaskKey<'_>, unihash: Unihash) -> UnihashEntry {

@@ -10,8 +10,8 @@ use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
 ///
 /// Nothing is ever reported to it. An implementation bounds every wait: a caller is answered or told that
 /// the upstream is [`Unavailable`] within a deadline that the implementation documents. Results stand in the
-/// order of what was asked. A row may be large: who ask for it at once share one. Every method may be dropped
-/// at any time.
+/// order of what was asked. Unihashes are as they are there, valid or not. A row may be large: who ask
+/// for it at once share one. Every method may be dropped at any time.
 #[async_trait]
 pub trait Upstream: fmt::Debug + Send + Sync + 'static {
     /// The unihashes that tasks have there.

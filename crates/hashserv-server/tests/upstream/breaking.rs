@@ -160,24 +160,6 @@ async fn one_that_refuses_is_told_of_once() {
 }
 
 #[tokio::test]
-async fn a_bad_unihash_is_unknown_and_the_others_are_good() {
-    let log = Log::capture();
-    let fake = FakeUpstream::start(|_, peer| {
-        Box::pin(async move {
-            let mut peer = peer.getting().await;
-            peer.taskhashes(3).await;
-            peer.send(&format!("{}\n${{@bb.fatal('x y')}}\n{}\n", hash(1), hash(3))).await;
-            peer.silence().await;
-        })
-    })
-    .await;
-    let upstream = upstream(&fake.address, PATIENT);
-    assert_eq!(get(&upstream, [1, 2, 3]).await.unwrap(), [Some(unihash(1)), None, Some(unihash(3))]);
-    let warnings = log.lines(Level::WARN);
-    assert!(warnings.len() == 1 && warnings[0].contains("no valid unihash"), "{warnings:?}");
-}
-
-#[tokio::test]
 async fn one_kind_of_question_does_not_hold_up_another() {
     let fake = FakeUpstream::start(|_, peer| {
         Box::pin(async move {

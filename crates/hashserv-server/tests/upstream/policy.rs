@@ -7,9 +7,13 @@ use hashserv_service::{Service, ServiceOptions, Unavailable, Upstream};
 use hashserv_storage::{OuthashKey, Storage, TaskKey, UnifiedRow, Unihash};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
+use tracing::Level;
 
+use crate::fake::FakeUpstream;
+use crate::hindered::Hindered;
+use crate::log::Log;
 use crate::scripted::{Answer, Scripted};
-use crate::support::{hash, report, storage, unihash};
+use crate::support::{self, PATIENT, hash, report, storage, unihash, upstream};
 
 async fn service(upstream: &Arc<Scripted>) -> (Service, Arc<dyn Storage>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -100,6 +104,60 @@ async fn a_unihash_that_is_not_valid_is_neither_passed_on_nor_kept() {
     assert_eq!(equivalence.report(vec![report(2, 20)]).await.unwrap(), [unihash(2)]);
     equivalence.wait_for_backfill().await;
     assert_eq!(storage.unihashes(&[key]).await.unwrap(), [None]);
+}
+
+#[tokio::test]
+async fn invalid_unihashes_among_good_ones_are_unknown_and_do_not_flood_the_log() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            peer.taskhashes(4).await;
+            peer.send(&format!("{}\n${{@bb.fatal('x y')}}\nabc\n{}\n", hash(1), hash(3))).await;
+            peer.silence().await;
+        })
+    })
+    .await;
+    let (service, _directory) = support::service(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let taskhashes = [1, 2, 3, 4].map(hash);
+    let keys: Vec<_> = taskhashes.iter().map(|taskhash| TaskKey { method: "m", taskhash }).collect();
+    let found = service.equivalence().unihashes(&keys).await.unwrap();
+    assert_eq!(found, [Some(unihash(1)), None, None, Some(unihash(3))]);
+    let warnings = log.lines(Level::WARN);
+    assert!(warnings.len() == 1 && warnings[0].contains("no valid unihash"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_answered_all_the_same_but_no_report_is() {
+    let log = Log::capture();
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Hindered::open(directory.path()).await;
+    storage.fill_up();
+    storage.let_through(1000);
+    let upstream = Scripted::new(Answer::Unihash(unihash(5)));
+    let service = Service::new(storage, Some(upstream), &ServiceOptions::default());
+    let equivalence = service.equivalence();
+    let taskhash = hash(1);
+    let key = TaskKey { method: "m", taskhash: &taskhash };
+    let outhash = OuthashKey { method: "m", outhash: &taskhash };
+    assert_eq!(equivalence.unihash(key).await.unwrap(), Some(unihash(5)));
+    assert_eq!(equivalence.task_row(key).await.unwrap().unwrap().unihash, unihash(5));
+    assert_eq!(equivalence.outhash_row(outhash, &taskhash).await.unwrap().unwrap().unihash, unihash(5));
+    assert!(equivalence.report(vec![report(1, 10)]).await.is_err());
+    let warnings = log.lines(Level::WARN);
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("not kept: the database failed: no space left"),
+        "{warnings:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_no_database_takes_counts_as_unknown() {
+    let upstream = Scripted::new(Answer::Unihash(unihash(5)));
+    let (service, storage, _directory) = service(&upstream).await;
+    let (one, outhash) = (hash(1), OuthashKey { method: "m", outhash: "a\0b" });
+    assert!(service.equivalence().outhash_row(outhash, &one).await.unwrap().is_none());
+    assert!(storage.outhash_row(outhash).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -6,10 +6,9 @@ use hashserv_client::ClientError;
 use hashserv_protocol::Call;
 use hashserv_protocol::arguments::{Output, Task};
 use hashserv_protocol::reply::Row;
-use hashserv_storage::{Details, OuthashKey, OuthashRow, TaskKey, Timestamp, UnifiedRow};
-use tracing::warn;
+use hashserv_storage::{Details, OuthashKey, OuthashRow, TaskKey, Timestamp, UnifiedRow, Unihash};
 
-use super::{MAX_QUERY, valid_unihash};
+use super::MAX_QUERY;
 
 /// What no task has, to try an upstream with.
 pub(super) const PROBE_METHOD: &str = "hashserv.upstream.probe";
@@ -75,7 +74,7 @@ impl RowQuestion {
         }
     }
 
-    /// Takes a row for the answer. One that cannot be kept counts as unknown.
+    /// Takes a row for the answer. One without a unihash counts as unknown.
     ///
     /// # Errors
     ///
@@ -85,11 +84,7 @@ impl RowQuestion {
         if !self.is_about(&row) {
             return Err(ClientError::Protocol("the row is not about what was asked".to_owned()));
         }
-        let Some(unihash) = row.unihash.as_deref().and_then(valid_unihash) else { return Ok(None) };
-        if has_nul(&row) {
-            warn!("the upstream answered a row with a NUL character; it counts as unknown");
-            return Ok(None);
-        }
+        let Some(unihash) = row.unihash.as_deref().map(Unihash::from_stored) else { return Ok(None) };
         Ok(Some(UnifiedRow { report: outhash_row(row), unihash, gc_mark: String::new() }))
     }
 
@@ -120,13 +115,6 @@ impl Hash for RowQuestion {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
-}
-
-/// Databases take no text with a NUL character.
-fn has_nul(row: &Row) -> bool {
-    let details = [&row.owner, &row.pn, &row.pv, &row.pr, &row.task, &row.outhash_siginfo];
-    let hashes = [&row.method, &row.taskhash, &row.outhash];
-    details.into_iter().flatten().chain(hashes).any(|text| text.contains('\0'))
 }
 
 fn outhash_row(row: Row) -> OuthashRow {
@@ -195,9 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_cannot_be_kept_counts_as_unknown() {
-        assert_eq!(output("o", "t").accept(row("${@x}")).unwrap(), None);
-        let nul = Row { pn: Some("a\0b".to_owned()), ..row(&"ab".repeat(32)) };
-        assert_eq!(output("o", "t").accept(nul).unwrap(), None);
+    fn a_row_without_a_unihash_counts_as_unknown() {
+        let row = Row { unihash: None, ..row("") };
+        assert_eq!(output("o", "t").accept(row).unwrap(), None);
     }
 }
