@@ -18,8 +18,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Tells whether the upstream may be asked.
 ///
-/// It is open (nobody asks) from a failure until a probe is answered. The lane that failed first probes; what
-/// happens on the others meanwhile changes nothing.
+/// It is open (nobody asks) from a failure until a probe is answered, or at least taken. The lane that failed
+/// first probes; what happens on the others meanwhile changes nothing.
 #[derive(Debug)]
 pub(super) struct Breaker {
     /// The upstream, as a person knows it.
@@ -38,6 +38,9 @@ enum State {
         prober: &'static str,
         pause: Duration,
     },
+    /// It takes connections again but has answered nothing yet: all may ask, since the lane that probed may ask
+    /// what it cannot answer.
+    Unproven { pause: Duration },
 }
 
 impl Breaker {
@@ -64,10 +67,8 @@ impl Breaker {
                 last.filter(|(ended, _)| ended.elapsed() < MAX_PAUSE)
                     .map_or(FIRST_PAUSE, |(_, pause)| next(pause))
             }
-            State::Open { prober, pause } if prober == lane => {
-                debug!("the upstream {} fails still: {}", self.name, describe(error));
-                next(pause)
-            }
+            State::Unproven { pause } => self.fails_still(error, pause),
+            State::Open { prober, pause } if prober == lane => self.fails_still(error, pause),
             State::Open { .. } => return None,
         };
         *state = State::Open { prober: lane, pause };
@@ -77,12 +78,28 @@ impl Breaker {
     /// The upstream has answered a question of a lane.
     pub(super) fn answered(&self, lane: &'static str) {
         let mut state = self.lock();
+        let pause = match *state {
+            State::Unproven { pause } => pause,
+            State::Open { prober, pause } if prober == lane => pause,
+            _ => return,
+        };
+        info!("the upstream {} is back", self.name);
+        *state = State::Closed { last: Some((Instant::now(), pause)) };
+    }
+
+    /// A lane has reached the upstream, and got no answer.
+    pub(super) fn reached(&self, lane: &'static str) {
+        let mut state = self.lock();
         if let State::Open { prober, pause } = *state
             && prober == lane
         {
-            info!("the upstream {} is back", self.name);
-            *state = State::Closed { last: Some((Instant::now(), pause)) };
+            *state = State::Unproven { pause };
         }
+    }
+
+    fn fails_still(&self, error: &ClientError, pause: Duration) -> Duration {
+        debug!("the upstream {} fails still: {}", self.name, describe(error));
+        next(pause)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -127,6 +144,20 @@ mod tests {
         assert!(breaker.is_open());
         breaker.answered("get");
         assert!(!breaker.is_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_was_reached_may_be_asked_by_all_until_it_fails_again() {
+        let breaker = Breaker::new("up".to_owned());
+        for expected in [1, 2, 4] {
+            assert_eq!(seconds(breaker.failed("get", &FAILURE)), Some(expected));
+            breaker.reached("exists");
+            assert!(breaker.is_open());
+            breaker.reached("get");
+            assert!(!breaker.is_open());
+        }
+        breaker.answered("exists");
+        assert_eq!(seconds(breaker.failed("exists", &FAILURE)), Some(8), "it fails again soon");
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,8 +75,7 @@ impl Breakers {
     /// How long to wait before a probe, if it is this lane that probes.
     fn failed(&self, lane: &'static str, error: &ClientError) -> Option<Duration> {
         if !is_outage(error) {
-            // It is there at least.
-            self.shared.breaker.answered(lane);
+            self.shared.breaker.reached(lane);
             return self.own.failed(lane, error);
         }
         let pause = self.shared.breaker.failed(lane, error);

@@ -1,6 +1,7 @@
 //! Upstreams that come back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hashserv_service::Unavailable;
@@ -90,4 +91,32 @@ async fn one_that_was_restarted_is_asked_again_and_both_changes_are_told() {
     let (warnings, infos) = (log.lines(Level::WARN), log.lines(Level::INFO));
     assert!(warnings.len() == 1 && warnings[0].contains("Connection refused"), "{warnings:?}");
     assert!(infos.len() == 1 && infos[0].ends_with("is back"), "{infos:?}");
+}
+
+#[tokio::test]
+async fn one_that_takes_connections_but_answers_nothing_is_not_told_to_be_back() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(|_, peer| Box::pin(peer.silence())).await;
+    let address = fake.address.clone();
+    drop(fake);
+    let upstream = upstream(&address, PATIENT);
+    until("the upstream is gone", async || get(&upstream, [1]).await == Err(Unavailable)).await;
+    let answers = Arc::new(AtomicBool::new(false));
+    let answering = answers.clone();
+    let fake = FakeUpstream::start_at(&address.to_string(), move |_, peer| {
+        let answers = answering.clone();
+        Box::pin(async move {
+            if answers.load(Ordering::SeqCst) {
+                peer.getting().await.echo().await;
+            }
+        })
+    })
+    .await;
+    until("it is probed", async || fake.accepted() > 0).await;
+    until("the kind of question fails", async || log.lines(Level::WARN).len() == 2).await;
+    assert_eq!(log.lines(Level::INFO), [""; 0]);
+    answers.store(true, Ordering::SeqCst);
+    until("it is used again", async || get(&upstream, [1]).await == Ok(vec![Some(unihash(1))])).await;
+    let infos = log.lines(Level::INFO);
+    assert!(infos.len() == 2 && infos.iter().all(|info| info.ends_with("is back")), "{infos:?}");
 }
