@@ -39,13 +39,8 @@ impl UpstreamConfig {
         if timeout.is_zero() {
             return Err(StartError::NoTime("--upstream-timeout"));
         }
-        let defaults = UpstreamOptions::default();
-        let options = UpstreamOptions {
-            timeout,
-            connect_timeout: defaults.connect_timeout.max(timeout),
-            login: login(arguments)?,
-            max_message: arguments.max_message,
-        };
+        let options =
+            UpstreamOptions { timeout, login: login(arguments)?, max_message: arguments.max_message };
         let ca = arguments.upstream_ca.clone();
         ca.as_deref().map_or(Ok(()), check_authorities).map_err(StartError::UpstreamCa)?;
         Ok(Some(UpstreamConfig { address, options, ca }))
@@ -55,7 +50,7 @@ impl UpstreamConfig {
     pub(crate) fn start(&self) -> Arc<dyn Upstream> {
         let dialer = Dialer::new(DialOptions {
             tls_ca: self.ca.clone(),
-            connect_timeout: self.options.connect_timeout,
+            connect_timeout: self.options.timeout,
             limits: Limits { max_message: self.options.max_message, ..Limits::default() },
         });
         Arc::new(ClientUpstream::new(dialer, self.address.clone(), self.options.clone()))

@@ -5,7 +5,6 @@ mod failure;
 mod flights;
 mod lane;
 mod modes;
-mod target;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,15 +21,13 @@ use tokio_util::sync::CancellationToken;
 use breaker::Breaker;
 use lane::{Lane, Shared};
 use modes::{ExistsMode, GetMode, RowMode, RowQuestion};
-use target::Target;
 
 /// How an upstream is asked.
 #[derive(Clone)]
 pub struct UpstreamOptions {
-    /// How long whoever asks waits for the answer at most, connecting included. 5 s by default.
+    /// How long whoever asks waits for the answer at most, connecting included. 5 s by default. Give the
+    /// dialer this time too: a connection that takes longer is of no use to whoever asks.
     pub timeout: Duration,
-    /// How long connecting may take at most. 5 s by default; more than `timeout` is of no use.
-    pub connect_timeout: Duration,
     /// The name and the token to log in with on every connection.
     pub login: Option<(String, String)>,
     /// The longest reply in bytes: a row with all the text that was hashed. 64 MiB by default. Over a
@@ -42,7 +39,6 @@ impl Default for UpstreamOptions {
     fn default() -> Self {
         UpstreamOptions {
             timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(5),
             login: None,
             max_message: hashserv_protocol::DEFAULT_MAX_MESSAGE,
         }
@@ -54,7 +50,6 @@ impl fmt::Debug for UpstreamOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpstreamOptions")
             .field("timeout", &self.timeout)
-            .field("connect_timeout", &self.connect_timeout)
             .field("login", &self.login.as_ref().map(|(username, _)| username))
             .field("max_message", &self.max_message)
             .finish()
@@ -95,7 +90,6 @@ impl ClientUpstream {
     pub fn new(dialer: impl Into<Arc<Dialer>>, address: Address, options: UpstreamOptions) -> Self {
         let closing = CancellationToken::new();
         let shared = Arc::new(Shared {
-            name: address.to_string(),
             breaker: Breaker::new(address.to_string()),
             timeout: options.timeout,
             client: ClientOptions {
@@ -104,7 +98,8 @@ impl ClientUpstream {
                 login: options.login,
                 ..ClientOptions::default()
             },
-            target: Target::new(dialer.into(), address, options.connect_timeout),
+            dialer: dialer.into(),
+            address,
             closing: closing.clone(),
         });
         ClientUpstream {

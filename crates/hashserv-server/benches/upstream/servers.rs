@@ -64,7 +64,7 @@ pub(crate) async fn serve_filled(keys: usize) -> Result<Running> {
 pub(crate) async fn serve_with_upstream(upstream: &Address, timeout: Duration) -> Result<Running> {
     let (storage, directory) = database().await?;
     let options = UpstreamOptions { timeout, ..UpstreamOptions::default() };
-    let dialer = Dialer::new(DialOptions::default());
+    let dialer = Dialer::new(DialOptions { connect_timeout: timeout, ..DialOptions::default() });
     let upstream = Arc::new(ClientUpstream::new(dialer, upstream.clone(), options));
     serve(storage, directory, Some(upstream)).await
 }

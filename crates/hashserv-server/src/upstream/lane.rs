@@ -4,8 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_client::{Client, ClientError, ClientOptions};
+use hashserv_client::{Client, ClientError, ClientOptions, Target};
+use hashserv_protocol::Address;
 use hashserv_service::Unavailable;
+use hashserv_transport::Dialer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +17,6 @@ use super::breaker::Breaker;
 use super::failure::{describe, is_lost, is_outage};
 use super::flights::{Ask, Flights};
 use super::modes::Mode;
-use super::target::Target;
 
 /// How many who ask may wait for the connection to take their questions.
 const MAX_QUEUED: usize = 1024;
@@ -36,11 +37,10 @@ const IDLE: Duration = Duration::from_secs(5 * 60);
 /// What all lanes of an upstream share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The upstream, as a person knows it.
-    pub(super) name: String,
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) address: Address,
     /// Open while the upstream fails as a whole.
     pub(super) breaker: Breaker,
-    pub(super) target: Target,
     pub(super) client: ClientOptions,
     /// How long a question may go without an answer.
     pub(super) timeout: Duration,
@@ -87,7 +87,7 @@ impl<M: Mode> Lane<M> {
     /// Starts the task that has the connection.
     pub(super) fn start(shared: Arc<Shared>) -> Self {
         let (queue, asks) = mpsc::channel(MAX_QUEUED);
-        let own = Breaker::new(format!("{} ({})", shared.name, M::NAME));
+        let own = Breaker::new(format!("{} ({})", shared.address, M::NAME));
         let breakers = Arc::new(Breakers { shared: shared.clone(), own });
         let flights = Flights::new();
         let driver =
@@ -193,11 +193,10 @@ impl<M: Mode> Driver<M> {
         }
     }
 
-    /// A connection that is logged in, and in its mode.
+    /// A connection that is logged in, and in its mode. The dialer and the client bound the wait for it.
     async fn open(&self) -> Result<(M::Sender, M::Receiver), ClientError> {
-        let mut client = Client::new(self.shared.target.clone(), self.shared.client.clone());
-        let opened = timeout_at(self.deadline(), M::open(&mut client)).await;
-        opened.unwrap_or_else(|_| Err(self.too_slow()))
+        let target = Target::new(self.shared.dialer.clone(), self.shared.address.clone());
+        M::open(&mut Client::new(target, self.shared.client.clone())).await
     }
 
     /// Uses a connection until it fails, or nobody has needed it for a while.

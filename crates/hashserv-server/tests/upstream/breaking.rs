@@ -47,6 +47,18 @@ async fn one_that_says_nothing() {
 }
 
 #[tokio::test]
+async fn one_that_takes_no_connection_is_told_of_as_such() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(|_, peer| Box::pin(peer.silence())).await;
+    let address = format!("ws://{}", fake.address).parse().unwrap();
+    let upstream = upstream(&address, SHORT);
+    until("it fails", async || get(&upstream, [1]).await.is_err() && !log.lines(Level::WARN).is_empty())
+        .await;
+    let warnings = log.lines(Level::WARN);
+    assert!(warnings[0].contains("cannot connect to ws://"), "{warnings:?}");
+}
+
+#[tokio::test]
 async fn one_that_says_nothing_more() {
     expect_failure(SHORT, 10, |_, peer| Box::pin(async { peer.getting().await.silence().await })).await;
 }

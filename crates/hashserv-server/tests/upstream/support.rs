@@ -32,7 +32,8 @@ pub(crate) fn unihash(number: usize) -> Unihash {
 
 pub(crate) fn upstream(address: &Address, timeout: Duration) -> ClientUpstream {
     let options = UpstreamOptions { timeout, ..UpstreamOptions::default() };
-    ClientUpstream::new(Dialer::new(DialOptions::default()), address.clone(), options)
+    let dialer = Dialer::new(DialOptions { connect_timeout: timeout, ..DialOptions::default() });
+    ClientUpstream::new(dialer, address.clone(), options)
 }
 
 /// Asks for the unihashes of the tasks of these numbers.
