@@ -2,6 +2,7 @@
 
 use hashserv_protocol::{Call, Framing, encode_message};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::ClientError;
 use crate::reader::Reader;
@@ -57,5 +58,12 @@ impl CallReceiver {
     pub async fn receive<R: DeserializeOwned>(&mut self) -> Result<R, ClientError> {
         let reply = self.reader.message().await?;
         serde_json::from_str(&reply).map_err(|_| ClientError::senseless(reply.as_bytes()))
+    }
+
+    /// When anything last arrived on the connection; at first, when it was opened. It tells a reply that takes
+    /// long to come in from none at all, but for a message of a WebSocket, which arrives as a whole.
+    #[must_use]
+    pub fn last_received(&self) -> Instant {
+        self.reader.last_received()
     }
 }

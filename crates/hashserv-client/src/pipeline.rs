@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use tokio::time::Instant;
+
 use crate::ClientError;
 use crate::reader::Reader;
 use crate::stream::mode::{Query, StreamMode};
@@ -61,5 +63,12 @@ impl<M: StreamMode> ReplyReceiver<M> {
     /// can then only be dropped; the replies that were appended before the error are good.
     pub async fn receive(&mut self, replies: &mut Vec<M::Reply>, limit: usize) -> Result<(), ClientError> {
         self.reader.replies::<M>(replies, limit).await
+    }
+
+    /// When anything last arrived on the connection; at first, when it was opened. It tells a reply that takes
+    /// long to come in from none at all, but for a message of a WebSocket, which arrives as a whole.
+    #[must_use]
+    pub fn last_received(&self) -> Instant {
+        self.reader.last_received()
     }
 }

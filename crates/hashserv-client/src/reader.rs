@@ -3,6 +3,7 @@
 use hashserv_protocol::reply::Refusal;
 use hashserv_protocol::{LineTooLong, MAX_LINE, MessageReader};
 use hashserv_transport::ReceiveHalf;
+use tokio::time::Instant;
 
 use crate::ClientError;
 use crate::exchange::Progress;
@@ -17,11 +18,17 @@ pub(crate) struct Reader {
     half: ReceiveHalf,
     messages: MessageReader,
     progress: Progress,
+    last_received: Instant,
 }
 
 impl Reader {
     pub(crate) fn new(half: ReceiveHalf, messages: MessageReader, progress: Progress) -> Self {
-        Reader { half, messages, progress }
+        Reader { half, messages, progress, last_received: Instant::now() }
+    }
+
+    /// When anything last arrived; at first, when the connection was opened.
+    pub(crate) fn last_received(&self) -> Instant {
+        self.last_received
     }
 
     /// The next JSON message; a refusal is an error. Cancellation safe.
@@ -87,6 +94,7 @@ impl Reader {
             return Err(ClientError::Closed);
         }
         self.progress.touch();
+        self.last_received = Instant::now();
         Ok(())
     }
 }

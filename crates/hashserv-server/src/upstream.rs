@@ -65,14 +65,16 @@ impl fmt::Debug for UpstreamOptions {
 ///
 /// # Bounds
 ///
-/// - Whoever asks is answered, or told that the upstream is unavailable, within
+/// - Whoever asks has what was answered, and is told of the rest that the upstream is unavailable, within
 ///   [`UpstreamOptions::timeout`].
+/// - A connection on which nothing arrives for that time while questions wait has failed. One that is merely
+///   slow is used on.
 /// - Each connection has at most about 65,536 questions under way; further callers wait, within the same
 ///   time.
 /// - After a failure the upstream is not asked at all for 1 s, and for twice as long after each further
 ///   failure, up to 60 s. Then it is probed in the background, and asked again once it has answered. Nobody
 ///   waits meanwhile. One line at WARNING tells of the failure, one at INFO that the upstream is back. Where it
-///   closes connections or answers nonsense, this holds for the one kind of question.
+///   closes connections, answers nonsense or is silent about a row, this holds for the one kind of question.
 /// - A connection that is lost is no failure yet: it is dialled anew, up to three times in a row, and asked
 ///   what is unanswered.
 #[derive(Debug)]
@@ -111,18 +113,18 @@ impl ClientUpstream {
     }
 
     async fn row(&self, question: RowQuestion) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
-        Ok(self.rows.ask(vec![question]).await?.pop().flatten())
+        self.rows.ask(vec![question]).await.pop().unwrap_or(Err(Unavailable))
     }
 }
 
 #[async_trait]
 impl Upstream for ClientUpstream {
-    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Vec<Result<Option<Unihash>, Unavailable>> {
         let questions = keys.iter().map(|key| (key.method.to_owned(), key.taskhash.to_owned()));
         self.unihashes.ask(questions.collect()).await
     }
 
-    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Vec<Result<bool, Unavailable>> {
         self.existence.ask(unihashes.to_vec()).await
     }
 

@@ -111,8 +111,9 @@ impl Pull {
             return;
         }
         let asked: Vec<Unihash> = positions.iter().map(|position| unihashes[*position].clone()).collect();
-        let Ok(answers) = self.upstream.unihashes_exist(&asked).await else { return };
+        let answers = self.upstream.unihashes_exist(&asked).await;
         for (position, answer) in positions.into_iter().zip(answers) {
+            let Ok(answer) = answer else { continue };
             exist[position] = answer;
             if !answer {
                 self.misses.add(Question::Existence(&unihashes[position]));
@@ -170,13 +171,14 @@ impl Pull {
             return Vec::new();
         }
         let asked: Vec<TaskKey<'_>> = positions.iter().map(|position| keys[*position]).collect();
-        let Ok(answers) = self.upstream.unihashes(&asked).await else { return Vec::new() };
-        let answers = answers.into_iter().map(|answer| answer.filter(|unihash| self.is_valid(unihash)));
-        let answers: Vec<_> = positions.iter().copied().zip(answers).collect();
-        for (position, answer) in &answers {
+        let mut answers = Vec::with_capacity(asked.len());
+        for (position, answer) in positions.iter().zip(self.upstream.unihashes(&asked).await) {
+            let Ok(answer) = answer else { continue };
+            let answer = answer.filter(|unihash| self.is_valid(unihash));
             if answer.is_none() {
                 self.misses.add(Question::Unihash(keys[*position]));
             }
+            answers.push((*position, answer));
         }
         answers
     }

@@ -8,17 +8,17 @@ use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
 
 /// Another hash equivalence server, which is asked what is not known here.
 ///
-/// Nothing is ever reported to it. An implementation bounds every wait: a caller is answered or told that
-/// the upstream is [`Unavailable`] within a deadline that the implementation documents. Results stand in the
-/// order of what was asked. Unihashes are as they are there, valid or not. A row may be large: who ask
+/// Nothing is ever reported to it. An implementation bounds every wait: within a deadline that it documents a
+/// caller has the answers that came, and is told of the others that the upstream is [`Unavailable`]. Results
+/// are as many as what was asked, and stand in its order. Unihashes are as they are there, valid or not. A row may be large: who ask
 /// for it at once share one. Every method may be dropped at any time.
 #[async_trait]
 pub trait Upstream: fmt::Debug + Send + Sync + 'static {
     /// The unihashes that tasks have there.
-    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable>;
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Vec<Result<Option<Unihash>, Unavailable>>;
 
     /// Whether any task there has these unihashes.
-    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable>;
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Vec<Result<bool, Unavailable>>;
 
     /// The oldest report there of a task that has a unihash.
     async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<Arc<UnifiedRow>>, Unavailable>;

@@ -16,10 +16,27 @@ pub(super) fn is_lost(error: &ClientError) -> bool {
     }
 }
 
-/// Whether the upstream fails as a whole. Otherwise it may be one kind of question that it cannot answer:
-/// an old server closes the connection where it does not know a mode.
-pub(super) fn is_outage(error: &ClientError) -> bool {
-    matches!(error, ClientError::Connect(_) | ClientError::Timeout { .. } | ClientError::Refused(_))
+/// Why a lane failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: ClientError,
+    /// Whether the upstream fails as a whole. Otherwise it may be one kind of question that it cannot answer.
+    pub(super) is_outage: bool,
+}
+
+impl Failure {
+    /// No connection could be had. An old server closes it where it does not know a mode, which is no outage.
+    pub(super) fn opening(error: ClientError) -> Self {
+        let is_outage =
+            matches!(error, ClientError::Connect(_) | ClientError::Timeout { .. } | ClientError::Refused(_));
+        Failure { error, is_outage }
+    }
+
+    /// Questions were not answered, which are short or not.
+    pub(super) fn asking(error: ClientError, short: bool) -> Self {
+        let is_outage = short && matches!(error, ClientError::Timeout { .. });
+        Failure { error, is_outage }
+    }
 }
 
 /// A failure and its causes in one line. What the upstream sent may be among it, so it is kept short and free

@@ -4,19 +4,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use hashserv_client::ClientError;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
 use super::modes::Mode;
 
 /// Questions that somebody asks together, and where the answers go.
 #[derive(Debug)]
 pub(super) struct Ask<M: Mode> {
-    pub(super) questions: Vec<M::Question>,
-    /// When they were asked, from which on their time runs.
-    pub(super) asked: Instant,
-    /// Dropped where the upstream does not answer.
-    pub(super) reply: oneshot::Sender<Vec<M::Answer>>,
+    /// With numbers to tell the answers apart.
+    pub(super) questions: Vec<(usize, M::Question)>,
+    /// Takes one answer to each at most. Dropped when no further one comes, closed when nobody waits any more.
+    pub(super) answers: mpsc::UnboundedSender<(usize, M::Answer)>,
 }
 
 /// The questions of one connection that have no answer yet.
@@ -26,30 +24,19 @@ pub(super) struct Ask<M: Mode> {
 pub(super) struct Flights<M: Mode> {
     /// In the order in which they were, or are to be, sent.
     order: VecDeque<Arc<M::Question>>,
-    flights: HashMap<Arc<M::Question>, Flight>,
-    batches: HashMap<u64, Batch<M>>,
-    next_batch: u64,
+    waiting: HashMap<Arc<M::Question>, Vec<Waiting<M>>>,
 }
 
-/// A question that is under way.
+/// One who waits for an answer.
 #[derive(Debug)]
-struct Flight {
-    asked: Instant,
-    /// The batches, and the positions in them, that the answer is for.
-    places: Vec<(u64, usize)>,
-}
-
-/// Answers that are gathered for one who asked.
-#[derive(Debug)]
-struct Batch<M: Mode> {
-    answers: Vec<Option<M::Answer>>,
-    missing: usize,
-    reply: oneshot::Sender<Vec<M::Answer>>,
+struct Waiting<M: Mode> {
+    number: usize,
+    answers: mpsc::UnboundedSender<(usize, M::Answer)>,
 }
 
 impl<M: Mode> Flights<M> {
     pub(super) fn new() -> Self {
-        Flights { order: VecDeque::new(), flights: HashMap::new(), batches: HashMap::new(), next_batch: 0 }
+        Flights { order: VecDeque::new(), waiting: HashMap::new() }
     }
 
     /// How many questions have no answer.
@@ -61,37 +48,38 @@ impl<M: Mode> Flights<M> {
         self.order.is_empty()
     }
 
-    /// When the earliest question was asked.
-    pub(super) fn earliest(&self) -> Option<Instant> {
-        self.order.front().and_then(|question| self.flights.get(question)).map(|flight| flight.asked)
-    }
-
     /// The questions that have no answer, in order.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &Arc<M::Question>> {
         self.order.iter()
     }
 
-    /// Adds questions, and hands those to `send` that were not under way yet.
+    /// Adds questions, unless nobody waits for the answers any more, and hands those to `send` that were not
+    /// under way yet.
     pub(super) fn add(&mut self, ask: Ask<M>, mut send: impl FnMut(Arc<M::Question>)) {
-        let batch = self.next_batch;
-        self.next_batch += 1;
-        let count = ask.questions.len();
-        for (position, question) in ask.questions.into_iter().enumerate() {
-            if let Some(flight) = self.flights.get_mut(&question) {
-                flight.places.push((batch, position));
+        if ask.answers.is_closed() {
+            return;
+        }
+        for (number, question) in ask.questions {
+            let waiting = Waiting { number, answers: ask.answers.clone() };
+            if let Some(others) = self.waiting.get_mut(&question) {
+                others.push(waiting);
                 continue;
             }
             let question = Arc::new(question);
-            let flight = Flight { asked: ask.asked, places: vec![(batch, position)] };
-            self.flights.insert(question.clone(), flight);
+            self.waiting.insert(question.clone(), vec![waiting]);
             self.order.push_back(question.clone());
             send(question);
         }
-        let answers = std::iter::repeat_with(|| None).take(count).collect();
-        self.batches.insert(batch, Batch { answers, missing: count, reply: ask.reply });
     }
 
-    /// Takes the reply to the earliest question, and hands complete batches out.
+    /// Adds a question that nobody waits for.
+    pub(super) fn add_probe(&mut self) {
+        let question = Arc::new(M::probe());
+        self.waiting.insert(question.clone(), Vec::new());
+        self.order.push_back(question);
+    }
+
+    /// Takes the reply to the earliest question, and hands the answer out.
     ///
     /// # Errors
     ///
@@ -101,28 +89,27 @@ impl<M: Mode> Flights<M> {
             return Err(ClientError::Protocol("nothing was asked".to_owned()));
         };
         let answer = M::accept(question, reply)?;
-        let places = self.flights.remove(question).map(|flight| flight.places).unwrap_or_default();
-        self.order.pop_front();
-        for (batch, position) in places {
-            self.fill(batch, position, answer.clone());
-        }
+        self.hand_out(&answer);
         Ok(())
     }
 
     /// Tells all who wait that there will be no answer.
     pub(super) fn fail(&mut self) {
-        *self = Flights { next_batch: self.next_batch, ..Flights::new() };
+        *self = Flights::new();
     }
 
-    fn fill(&mut self, number: u64, position: usize, answer: M::Answer) {
-        let Some(batch) = self.batches.get_mut(&number) else { return };
-        batch.answers[position] = Some(answer);
-        batch.missing -= 1;
-        if batch.missing == 0
-            && let Some(batch) = self.batches.remove(&number)
-        {
+    /// Drops the questions that nobody waits for any more.
+    pub(super) fn drop_unwanted(&mut self) {
+        self.waiting.retain(|_, waiting| waiting.iter().any(|waiting| !waiting.answers.is_closed()));
+        self.order.retain(|question| self.waiting.contains_key(question));
+    }
+
+    /// Gives the answer to all who wait for the earliest question.
+    fn hand_out(&mut self, answer: &M::Answer) {
+        let Some(question) = self.order.pop_front() else { return };
+        for waiting in self.waiting.remove(&question).unwrap_or_default() {
             // Whoever asked may have gone.
-            let _ = batch.reply.send(batch.answers.into_iter().flatten().collect());
+            let _ = waiting.answers.send((waiting.number, answer.clone()));
         }
     }
 }
@@ -134,15 +121,15 @@ mod tests {
     use super::*;
     use crate::upstream::modes::{ExistsMode, GetMode};
 
-    type Answers = oneshot::Receiver<Vec<Option<Unihash>>>;
+    type Answers = mpsc::UnboundedReceiver<(usize, Option<Unihash>)>;
 
     /// Asks, and tells what is to be sent.
     fn ask(flights: &mut Flights<GetMode>, taskhashes: &[&str]) -> (Answers, Vec<String>) {
-        let (reply, answers) = oneshot::channel();
-        let questions = taskhashes.iter().map(|taskhash| ("m".to_owned(), (*taskhash).to_owned())).collect();
+        let (sender, answers) = mpsc::unbounded_channel();
+        let questions = taskhashes.iter().map(|taskhash| ("m".to_owned(), (*taskhash).to_owned()));
+        let questions = questions.enumerate().collect();
         let mut sent = Vec::new();
-        let ask = Ask { questions, asked: Instant::now(), reply };
-        flights.add(ask, |question| sent.push(question.1.clone()));
+        flights.add(Ask { questions, answers: sender }, |question| sent.push(question.1.clone()));
         (answers, sent)
     }
 
@@ -150,55 +137,78 @@ mod tests {
         digit.repeat(64)
     }
 
-    #[tokio::test]
-    async fn answers_go_to_who_asked_in_their_order() {
-        let mut flights = Flights::new();
-        let (mut first, _) = ask(&mut flights, &["1", "2"]);
-        let (second, _) = ask(&mut flights, &["3"]);
-        flights.answer(unihash("a")).unwrap();
-        assert!(first.try_recv().is_err());
-        flights.answer(String::new()).unwrap();
-        flights.answer(unihash("c")).unwrap();
-        assert_eq!(first.await.unwrap(), [Some(Unihash::from([0xaa; 32])), None]);
-        assert_eq!(second.await.unwrap(), [Some(Unihash::from([0xcc; 32]))]);
-        assert!(flights.is_empty() && flights.flights.is_empty() && flights.batches.is_empty());
+    /// What has been answered, by number, and whether that is all.
+    fn answered(answers: &mut Answers) -> (Vec<(usize, Option<Unihash>)>, bool) {
+        let answered = std::iter::from_fn(|| answers.try_recv().ok()).collect();
+        (answered, answers.is_closed())
     }
 
-    #[tokio::test]
-    async fn a_question_is_under_way_once_whoever_asks_it() {
+    #[test]
+    fn answers_go_to_who_asked_as_they_come() {
         let mut flights = Flights::new();
-        let (first, sent) = ask(&mut flights, &["1", "2", "1"]);
+        let (mut first, _) = ask(&mut flights, &["1", "2"]);
+        let (mut second, _) = ask(&mut flights, &["3"]);
+        flights.answer(unihash("a")).unwrap();
+        let a = Some(Unihash::from([0xaa; 32]));
+        assert_eq!(answered(&mut first), (vec![(0, a)], false));
+        flights.answer(String::new()).unwrap();
+        flights.answer(unihash("c")).unwrap();
+        let c = Some(Unihash::from([0xcc; 32]));
+        assert_eq!(answered(&mut first), (vec![(1, None)], true));
+        assert_eq!(answered(&mut second), (vec![(0, c)], true));
+        assert!(flights.is_empty() && flights.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_question_is_under_way_once_whoever_asks_it() {
+        let mut flights = Flights::new();
+        let (mut first, sent) = ask(&mut flights, &["1", "2", "1"]);
         assert_eq!(sent, ["1", "2"]);
-        let (second, sent) = ask(&mut flights, &["2", "3"]);
+        let (mut second, sent) = ask(&mut flights, &["2", "3"]);
         assert_eq!(sent, ["3"]);
         for digit in ["a", "b", "c"] {
             flights.answer(unihash(digit)).unwrap();
         }
         let [a, b, c] = [[0xaa; 32], [0xbb; 32], [0xcc; 32]].map(|digest| Some(Unihash::from(digest)));
-        assert_eq!(first.await.unwrap(), [a.clone(), b.clone(), a]);
-        assert_eq!(second.await.unwrap(), [b, c]);
+        assert_eq!(answered(&mut first).0, [(0, a.clone()), (2, a), (1, b.clone())]);
+        assert_eq!(answered(&mut second).0, [(0, b), (1, c)]);
     }
 
-    #[tokio::test]
-    async fn a_question_may_be_asked_again_once_it_is_answered() {
+    #[test]
+    fn a_question_may_be_asked_again_once_it_is_answered() {
         let mut flights = Flights::new();
-        let (_, _) = ask(&mut flights, &["1"]);
+        let (_answers, _) = ask(&mut flights, &["1"]);
         flights.answer(String::new()).unwrap();
         assert_eq!(ask(&mut flights, &["1"]).1, ["1"]);
     }
 
-    #[tokio::test]
-    async fn all_who_wait_are_told_of_a_failure() {
+    #[test]
+    fn all_who_wait_are_told_of_a_failure_and_have_what_was_answered() {
         let mut flights = Flights::new();
-        let (first, _) = ask(&mut flights, &["1", "2"]);
-        flights.answer(unihash("a")).unwrap();
+        let (mut first, _) = ask(&mut flights, &["1", "2"]);
+        flights.answer(String::new()).unwrap();
         flights.fail();
-        assert!(first.await.is_err());
+        assert_eq!(answered(&mut first), (vec![(0, None)], true));
         assert!(flights.is_empty());
     }
 
-    #[tokio::test]
-    async fn a_reply_that_nothing_was_asked_for_is_an_error() {
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_asked() {
+        let mut flights = Flights::new();
+        let (gone, _) = ask(&mut flights, &["1", "2"]);
+        let (_stays, _) = ask(&mut flights, &["2", "3"]);
+        drop(gone);
+        flights.drop_unwanted();
+        let left: Vec<_> = flights.unanswered().map(|question| question.1.as_str()).collect();
+        assert_eq!(left, ["2", "3"]);
+        let (answers, closed) = mpsc::unbounded_channel();
+        drop(closed);
+        let questions = vec![(0, ("m".to_owned(), "4".to_owned()))];
+        flights.add(Ask { questions, answers }, |question| panic!("{question:?}"));
+    }
+
+    #[test]
+    fn a_reply_that_nothing_was_asked_for_is_an_error() {
         let mut flights = Flights::<ExistsMode>::new();
         assert!(matches!(flights.answer(true), Err(ClientError::Protocol(_))));
     }

@@ -8,13 +8,13 @@ use hashserv_client::{Client, ClientError, ClientOptions, Target};
 use hashserv_protocol::Address;
 use hashserv_service::Unavailable;
 use hashserv_transport::Dialer;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::breaker::Breaker;
-use super::failure::{describe, is_lost, is_outage};
+use super::failure::{Failure, describe, is_lost};
 use super::flights::{Ask, Flights};
 use super::modes::Mode;
 
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     /// Open while the upstream fails as a whole.
     pub(super) breaker: Breaker,
     pub(super) client: ClientOptions,
-    /// How long a question may go without an answer.
+    /// How long whoever asks waits, and how long nothing may arrive while questions wait.
     pub(super) timeout: Duration,
     pub(super) closing: CancellationToken,
 }
@@ -73,8 +73,8 @@ impl Breakers {
     }
 
     /// How long to wait before a probe, if it is this lane that probes.
-    fn failed(&self, lane: &'static str, error: &ClientError) -> Option<Duration> {
-        if !is_outage(error) {
+    fn failed(&self, lane: &'static str, Failure { error, is_outage }: &Failure) -> Option<Duration> {
+        if !is_outage {
             self.shared.breaker.reached(lane);
             return self.own.failed(lane, error);
         }
@@ -96,29 +96,29 @@ impl<M: Mode> Lane<M> {
         Lane { queue, breakers }
     }
 
-    /// Asks, and waits for all the answers within the time that the upstream is given.
-    pub(super) async fn ask(&self, questions: Vec<M::Question>) -> Result<Vec<M::Answer>, Unavailable> {
-        let sendable: Vec<bool> = questions.iter().map(M::is_sendable).collect();
-        let asked = questions.into_iter().zip(&sendable).filter_map(|(question, ok)| ok.then_some(question));
-        let mut answers = self.ask_sendable(asked.collect()).await?.into_iter();
-        let merged = sendable.iter().map(|ok| if *ok { answers.next() } else { Some(M::unknown()) });
-        merged.collect::<Option<_>>().ok_or(Unavailable)
-    }
-
-    async fn ask_sendable(&self, questions: Vec<M::Question>) -> Result<Vec<M::Answer>, Unavailable> {
-        if questions.is_empty() {
-            return Ok(Vec::new());
+    /// Asks, and waits for the answers for as long as the upstream is given. What it has not answered by then is
+    /// unavailable.
+    pub(super) async fn ask(&self, questions: Vec<M::Question>) -> Vec<Result<M::Answer, Unavailable>> {
+        let mut answers: Vec<_> = std::iter::repeat_with(|| Ok(M::unknown())).take(questions.len()).collect();
+        let questions: Vec<_> =
+            questions.into_iter().enumerate().filter(|(_, question)| M::is_sendable(question)).collect();
+        for (number, _) in &questions {
+            answers[*number] = Err(Unavailable);
         }
-        if self.breakers.is_open() {
-            return Err(Unavailable);
+        if questions.is_empty() || self.breakers.is_open() {
+            return answers;
         }
-        let asked = Instant::now();
-        let answers = async {
-            let (reply, answers) = oneshot::channel();
-            self.queue.send(Ask { questions, asked, reply }).await.map_err(|_| Unavailable)?;
-            answers.await.map_err(|_| Unavailable)
+        let gather = async {
+            // It never holds more than one answer to each question.
+            let (sender, mut receiver) = mpsc::unbounded_channel();
+            // Where that fails, the other end was dropped.
+            let _ = self.queue.send(Ask { questions, answers: sender }).await;
+            while let Some((number, answer)) = receiver.recv().await {
+                answers[number] = Ok(answer);
+            }
         };
-        timeout_at(asked + self.breakers.shared.timeout, answers).await.unwrap_or(Err(Unavailable))
+        let _ = timeout(self.breakers.shared.timeout, gather).await;
+        answers
     }
 }
 
@@ -168,29 +168,33 @@ impl<M: Mode> Driver<M> {
                 }
                 continue;
             }
-            if let Err(error) = self.work().await {
+            if let Err(failure) = self.work().await {
                 self.flights.fail();
                 self.losses = Losses::default();
-                if let Some(pause) = self.breakers.failed(M::NAME, &error) {
+                if let Some(pause) = self.breakers.failed(M::NAME, &failure) {
                     self.turn_away(pause).await;
-                    self.add_probe();
+                    self.flights.add_probe();
                 }
             }
         }
     }
 
     /// Answers questions until nobody has asked any for a while, over several connections if need be.
-    async fn work(&mut self) -> Result<(), ClientError> {
-        loop {
-            let (sender, receiver) = self.open().await?;
-            match self.serve(sender, receiver).await {
-                Ok(()) => return Ok(()),
-                Err(error) if !is_lost(&error) => return Err(error),
-                Err(_) if self.flights.is_empty() => return Ok(()),
-                Err(error) if !self.losses.is_bearable(self.shared.timeout) => return Err(error),
-                Err(error) => debug!("the upstream is connected to anew: {}", describe(&error)),
+    async fn work(&mut self) -> Result<(), Failure> {
+        while !self.flights.is_empty() {
+            let (sender, receiver) = self.open().await.map_err(Failure::opening)?;
+            let Err(error) = self.serve(sender, receiver).await else { return Ok(()) };
+            if !self.is_bearable(&error) {
+                return Err(Failure::asking(error, M::SHORT));
             }
+            debug!("the upstream is connected to anew when needed: {}", describe(&error));
+            self.flights.drop_unwanted();
         }
+        Ok(())
+    }
+
+    fn is_bearable(&mut self, error: &ClientError) -> bool {
+        is_lost(error) && (self.flights.is_empty() || self.losses.is_bearable(self.shared.timeout))
     }
 
     /// A connection that is logged in, and in its mode. The dialer and the client bound the wait for it.
@@ -210,21 +214,32 @@ impl<M: Mode> Driver<M> {
         self.flights.unanswered().cloned().for_each(send);
         let mut writing = pin!(write::<M>(to_send, sender));
         let mut replies = Vec::new();
+        let mut waiting = Instant::now();
         loop {
-            let deadline = if self.flights.is_empty() { Instant::now() + IDLE } else { self.deadline() };
             let limit = self.flights.len().max(1);
+            let quiet = waiting.max(M::last_received(&receiver));
+            let patience = if self.flights.is_empty() { IDLE } else { self.shared.timeout };
             tokio::select! {
+                // What has arrived counts before the time is up.
+                biased;
                 received = M::receive(&mut receiver, &mut replies, limit) => {
                     self.deliver(&mut replies)?;
                     received?;
                 }
-                ask = self.queue.recv(), if self.flights.len() < MAX_UNDER_WAY => match ask {
-                    Some(ask) => self.flights.add(ask, send),
-                    None => return Ok(()),
-                },
                 written = &mut writing => return written,
-                () = sleep_until(deadline) => {
-                    return if self.flights.is_empty() { Ok(()) } else { Err(self.too_slow()) };
+                ask = self.queue.recv(), if self.flights.len() < MAX_UNDER_WAY => {
+                    let Some(ask) = ask else { return Ok(()) };
+                    if self.flights.is_empty() {
+                        waiting = Instant::now();
+                    }
+                    self.flights.add(ask, send);
+                }
+                () = sleep_until(quiet + patience) => {
+                    if M::last_received(&receiver) > quiet {
+                        continue;
+                    }
+                    let silent = Err(ClientError::Timeout { after: patience });
+                    return if self.flights.is_empty() { Ok(()) } else { silent };
                 }
             }
         }
@@ -244,27 +259,12 @@ impl<M: Mode> Driver<M> {
         Ok(())
     }
 
-    /// When the earliest question has waited long enough.
-    fn deadline(&self) -> Instant {
-        self.flights.earliest().unwrap_or_else(Instant::now) + self.shared.timeout
-    }
-
-    fn too_slow(&self) -> ClientError {
-        ClientError::Timeout { after: self.shared.timeout }
-    }
-
     /// Waits, and turns those away who asked just before the failure.
     async fn turn_away(&mut self, pause: Duration) {
         let end = Instant::now() + pause;
         while let Ok(Some(ask)) = timeout_at(end, self.queue.recv()).await {
             drop(ask);
         }
-    }
-
-    /// Adds a question that nobody waits for.
-    fn add_probe(&mut self) {
-        let (reply, _) = oneshot::channel();
-        self.flights.add(Ask { questions: vec![M::probe()], asked: Instant::now(), reply }, drop);
     }
 }
 

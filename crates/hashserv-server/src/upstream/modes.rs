@@ -9,6 +9,7 @@ use hashserv_client::{
 };
 use hashserv_protocol::Call;
 use hashserv_storage::{UnifiedRow, Unihash};
+use tokio::time::Instant;
 
 mod row;
 
@@ -30,6 +31,9 @@ pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
 
     /// What the questions are called in messages.
     const NAME: &'static str;
+
+    /// Whether every answer is short, so that an upstream fails as a whole that is silent about one.
+    const SHORT: bool;
 
     /// A question that no task asks, to try the upstream with.
     fn probe() -> Self::Question;
@@ -56,6 +60,9 @@ pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<(), ClientError>> + Send;
 
+    /// When anything last arrived.
+    fn last_received(receiver: &Self::Receiver) -> Instant;
+
     /// Takes a reply for the answer to the question.
     fn accept(question: &Self::Question, reply: Self::Reply) -> Result<Self::Answer, ClientError>;
 }
@@ -81,6 +88,7 @@ impl Mode for GetMode {
     type Receiver = ReplyReceiver<GetLines>;
 
     const NAME: &'static str = "get-stream";
+    const SHORT: bool = true;
 
     fn probe() -> Self::Question {
         (row::PROBE_METHOD.to_owned(), row::PROBE_HASH.to_owned())
@@ -112,6 +120,10 @@ impl Mode for GetMode {
         receiver.receive(replies, limit).await
     }
 
+    fn last_received(receiver: &Self::Receiver) -> Instant {
+        receiver.last_received()
+    }
+
     fn accept(_: &Self::Question, reply: String) -> Result<Self::Answer, ClientError> {
         Ok(if reply.is_empty() { None } else { Some(Unihash::from_stored(&reply)) })
     }
@@ -125,6 +137,7 @@ impl Mode for ExistsMode {
     type Receiver = ReplyReceiver<Exists>;
 
     const NAME: &'static str = "exists-stream";
+    const SHORT: bool = true;
 
     fn probe() -> Self::Question {
         Unihash::from([0; 32])
@@ -155,6 +168,10 @@ impl Mode for ExistsMode {
         receiver.receive(replies, limit).await
     }
 
+    fn last_received(receiver: &Self::Receiver) -> Instant {
+        receiver.last_received()
+    }
+
     fn accept(_: &Self::Question, reply: bool) -> Result<Self::Answer, ClientError> {
         Ok(reply)
     }
@@ -168,6 +185,7 @@ impl Mode for RowMode {
     type Receiver = CallReceiver;
 
     const NAME: &'static str = "get-outhash";
+    const SHORT: bool = false;
 
     fn probe() -> Self::Question {
         RowQuestion::probe()
@@ -197,6 +215,10 @@ impl Mode for RowMode {
     ) -> Result<(), ClientError> {
         replies.push(receiver.receive().await?);
         Ok(())
+    }
+
+    fn last_received(receiver: &Self::Receiver) -> Instant {
+        receiver.last_received()
     }
 
     fn accept(question: &Self::Question, reply: Self::Reply) -> Result<Self::Answer, ClientError> {

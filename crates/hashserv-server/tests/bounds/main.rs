@@ -137,11 +137,11 @@ impl Silent {
 
 #[async_trait]
 impl Upstream for Silent {
-    async fn unihashes(&self, _: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
+    async fn unihashes(&self, _: &[TaskKey<'_>]) -> Vec<Result<Option<Unihash>, Unavailable>> {
         self.never().await
     }
 
-    async fn unihashes_exist(&self, _: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
+    async fn unihashes_exist(&self, _: &[Unihash]) -> Vec<Result<bool, Unavailable>> {
         self.never().await
     }
 

@@ -151,7 +151,7 @@ async fn one_that_neither_affirms_nor_denies() {
     })
     .await;
     let upstream = upstream(&fake.address, PATIENT);
-    assert_eq!(upstream.unihashes_exist(&[unihash(1)]).await, Err(Unavailable));
+    assert_eq!(upstream.unihashes_exist(&[unihash(1)]).await, [Err(Unavailable)]);
 }
 
 #[tokio::test]
@@ -206,8 +206,8 @@ async fn one_that_lacks_a_mode_is_asked_in_the_others() {
     })
     .await;
     let upstream = upstream(&fake.address, PATIENT);
-    assert_eq!(upstream.unihashes_exist(&[unihash(1)]).await, Err(Unavailable));
-    assert_eq!(upstream.unihashes_exist(&[unihash(1)]).now_or_never(), Some(Err(Unavailable)));
+    assert_eq!(upstream.unihashes_exist(&[unihash(1)]).await, [Err(Unavailable)]);
+    assert_eq!(upstream.unihashes_exist(&[unihash(1)]).now_or_never(), Some(vec![Err(Unavailable)]));
     assert_eq!(get(&upstream, [1]).await.unwrap(), [Some(unihash(1))]);
     let warnings = log.lines(Level::WARN);
     assert!(warnings.len() == 1 && warnings[0].contains("(exists-stream)"), "{warnings:?}");

@@ -181,12 +181,12 @@ struct Together {
 
 #[async_trait]
 impl Upstream for Together {
-    async fn unihashes(&self, _: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
-        Err(Unavailable)
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Vec<Result<Option<Unihash>, Unavailable>> {
+        vec![Err(Unavailable); keys.len()]
     }
 
-    async fn unihashes_exist(&self, _: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
-        Err(Unavailable)
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Vec<Result<bool, Unavailable>> {
+        vec![Err(Unavailable); unihashes.len()]
     }
 
     async fn task_row(&self, _: TaskKey<'_>) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use crate::fake::FakeUpstream;
 use crate::log::Log;
-use crate::support::{PATIENT, get, unihash, until, upstream};
+use crate::support::{PATIENT, SHORT, get, unihash, until, upstream};
 
 #[tokio::test]
 async fn what_a_lost_connection_left_unanswered_is_asked_again() {
@@ -119,4 +119,18 @@ async fn one_that_takes_connections_but_answers_nothing_is_not_told_to_be_back()
     until("it is used again", async || get(&upstream, [1]).await == Ok(vec![Some(unihash(1))])).await;
     let infos = log.lines(Level::INFO);
     assert!(infos.len() == 2 && infos.iter().all(|info| info.ends_with("is back")), "{infos:?}");
+}
+
+#[tokio::test]
+async fn one_that_was_silent_is_asked_again() {
+    let fake = FakeUpstream::start(|number, peer| {
+        Box::pin(async move {
+            let peer = peer.getting().await;
+            if number == 0 { peer.silence().await } else { peer.echo().await }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, SHORT);
+    assert_eq!(get(&upstream, [1]).await, Err(Unavailable));
+    until("it is used again", async || get(&upstream, [1]).await == Ok(vec![Some(unihash(1))])).await;
 }

@@ -61,11 +61,11 @@ impl Scripted {
 
 #[async_trait]
 impl Upstream for Scripted {
-    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, Unavailable> {
+    async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Vec<Result<Option<Unihash>, Unavailable>> {
         keys.iter().map(|_| self.answer()).collect()
     }
 
-    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, Unavailable> {
+    async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Vec<Result<bool, Unavailable>> {
         unihashes.iter().map(|_| self.answer().map(|answer| answer.is_some())).collect()
     }
 

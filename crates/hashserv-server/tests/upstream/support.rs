@@ -36,7 +36,7 @@ pub(crate) fn upstream(address: &Address, timeout: Duration) -> ClientUpstream {
     ClientUpstream::new(dialer, address.clone(), options)
 }
 
-/// Asks for the unihashes of the tasks of these numbers.
+/// Asks for the unihashes of the tasks of these numbers; an error if any is not answered.
 pub(crate) async fn get(
     upstream: &ClientUpstream,
     numbers: impl IntoIterator<Item = usize>,
@@ -44,7 +44,7 @@ pub(crate) async fn get(
     let taskhashes: Vec<String> = numbers.into_iter().map(hash).collect();
     let keys: Vec<TaskKey<'_>> =
         taskhashes.iter().map(|taskhash| TaskKey { method: "m", taskhash }).collect();
-    upstream.unihashes(&keys).await
+    upstream.unihashes(&keys).await.into_iter().collect()
 }
 
 pub(crate) fn report(taskhash: usize, outhash: usize) -> Report {

@@ -1,0 +1,127 @@
+//! Upstreams that are slow: who asks has what came in time, and the others do not suffer.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hashserv_service::{Unavailable, Upstream};
+use hashserv_storage::{TaskKey, Unihash};
+use tokio::sync::{Notify, mpsc};
+use tracing::Level;
+
+use crate::fake::FakeUpstream;
+use crate::log::Log;
+use crate::support::{PATIENT, get, hash, row, unihash, upstream};
+
+/// Asks for the unihashes of five tasks.
+async fn get_five(upstream: &impl Upstream) -> Vec<Result<Option<Unihash>, Unavailable>> {
+    let taskhashes = [0, 1, 2, 3, 4].map(hash);
+    let keys: Vec<_> = taskhashes.iter().map(|taskhash| TaskKey { method: "m", taskhash }).collect();
+    upstream.unihashes(&keys).await
+}
+
+fn two_of_five() -> Vec<Result<Option<Unihash>, Unavailable>> {
+    let answer = |number| if number < 2 { Ok(Some(unihash(number))) } else { Err(Unavailable) };
+    (0..5).map(answer).collect()
+}
+
+#[tokio::test]
+async fn what_came_in_time_is_handed_out() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            for taskhash in &peer.taskhashes(5).await[..2] {
+                peer.send(&format!("{taskhash}\n")).await;
+            }
+            peer.silence().await;
+        })
+    })
+    .await;
+    // Enough for two answers on a busy machine.
+    let upstream = upstream(&fake.address, Duration::from_secs(2));
+    assert_eq!(get_five(&upstream).await, two_of_five());
+}
+
+#[tokio::test]
+async fn what_came_before_a_failure_is_handed_out() {
+    let fake = FakeUpstream::start(|number, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            let taskhashes = peer.taskhashes(3).await;
+            if number == 0 {
+                peer.send(&format!("{}\n{}\n", taskhashes[0], taskhashes[1])).await;
+            } else {
+                peer.send(&"x".repeat(1024 * 1024)).await;
+            }
+        })
+    })
+    .await;
+    assert_eq!(get_five(&upstream(&fake.address, PATIENT)).await, two_of_five());
+}
+
+#[tokio::test]
+async fn a_row_that_takes_its_time_is_no_failure() {
+    let log = Log::capture();
+    let ends = Arc::new(AtomicBool::new(false));
+    let ending = ends.clone();
+    let fake = FakeUpstream::start(move |_, peer| {
+        let ending = ending.clone();
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            if peer.line().await.as_deref() == Some("{\"get-stream\":null}") {
+                peer.send("\"ok\"\n").await;
+                return peer.echo().await;
+            }
+            while !ending.load(Ordering::SeqCst) {
+                peer.send(" ").await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            peer.send(&row(&hash(1))).await;
+            peer.line().await;
+            peer.send(&row(&hash(2))).await;
+            peer.silence().await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, Duration::from_secs(1));
+    let key = TaskKey { method: "m", taskhash: "t" };
+    assert_eq!(upstream.task_row(key).await, Err(Unavailable));
+    assert_eq!(get(&upstream, [1]).await, Ok(vec![Some(unihash(1))]));
+    assert_eq!(log.lines(Level::WARN), [""; 0]);
+    // Whoever asks meanwhile shares the answer, and the same connection answers the next.
+    let (shared, ()) = tokio::join!(upstream.task_row(key), async { ends.store(true, Ordering::SeqCst) });
+    assert_eq!(shared.unwrap().unwrap().unihash, unihash(1));
+    assert_eq!(upstream.task_row(key).await.unwrap().unwrap().unihash, unihash(2));
+    assert_eq!(fake.accepted(), 2);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_asked() {
+    let (opened, asked) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
+    let (open, (seen, mut asked)) = (opened.clone(), asked);
+    let fake = FakeUpstream::start(move |_, peer| {
+        let (open, seen) = (open.clone(), seen.clone());
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            peer.line().await;
+            open.notified().await;
+            peer.send("\"ok\"\n").await;
+            while let [taskhash] = &peer.taskhashes(1).await[..] {
+                seen.send(taskhash.clone()).unwrap();
+                peer.send(&format!("{taskhash}\n")).await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let mut first = pin!(get(&upstream, [1]));
+    assert_eq!((&mut first).now_or_never(), None);
+    // Asked, and given up.
+    assert_eq!(get(&upstream, [2]).now_or_never(), None);
+    opened.notify_one();
+    assert_eq!(first.await, Ok(vec![Some(unihash(1))]));
+    assert_eq!(get(&upstream, [3]).await, Ok(vec![Some(unihash(3))]));
+    assert_eq!([asked.recv().await, asked.recv().await], [1, 3].map(|number| Some(hash(number))));
+}
