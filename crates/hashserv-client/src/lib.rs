@@ -62,6 +62,6 @@ pub use connect::{Connect, Connecting, Target};
 pub use error::ClientError;
 pub use one_line::{one_line, printable};
 pub use pipeline::{QuerySender, ReplyReceiver};
-pub use stream::mode::{Exists, Get, GetLines, Mark, Query, StreamMode};
+pub use stream::mode::{Exists, Get, GetLines, MAX_QUERY, Mark, Query, StreamMode};
 pub use stream::{ExistsStream, GetStream, MarkStream, Stream};
 pub use writer::check_query;

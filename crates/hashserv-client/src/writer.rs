@@ -5,13 +5,10 @@ use hashserv_transport::SendHalf;
 
 use crate::ClientError;
 use crate::exchange::Progress;
-use crate::stream::mode::{Query, StreamMode};
+use crate::stream::mode::{MAX_QUERY, Query, StreamMode};
 
 /// How much is sent at a time, in bytes, unless a single line is longer.
 const PIECE: usize = 64 * 1024;
-
-/// The longest line that is sent in a stream mode, in bytes, with its end.
-const MAX_QUERY: usize = 32 * 1024;
 
 /// The sending half of a connection, and what goes out with the next write.
 #[derive(Debug)]

@@ -8,6 +8,9 @@ use hashserv_protocol::{Call, Command, Framing, encode_message, stream};
 
 use crate::ClientError;
 
+/// The longest query that is sent in a stream mode, in bytes, with the end of its line.
+pub const MAX_QUERY: usize = 32 * 1024;
+
 mod sealed {
     pub trait Sealed {}
 }

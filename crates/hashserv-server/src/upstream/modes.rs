@@ -5,7 +5,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use hashserv_client::{
-    CallReceiver, CallSender, Client, ClientError, Exists, GetLines, Query, QuerySender, ReplyReceiver,
+    CallReceiver, CallSender, Client, ClientError, Exists, GetLines, MAX_QUERY, Query, QuerySender,
+    ReplyReceiver,
 };
 use hashserv_protocol::Call;
 use hashserv_storage::{UnifiedRow, Unihash};
@@ -14,9 +15,6 @@ use tokio::time::Instant;
 mod row;
 
 pub(super) use row::RowQuestion;
-
-/// The longest query that is sent in a stream mode, in bytes, with its end.
-const MAX_QUERY: usize = 32 * 1024;
 
 /// The kind of questions that a connection is used for.
 pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
@@ -41,7 +39,7 @@ pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
     /// Whether the question can be told in the protocol. What cannot is not known upstream either.
     fn is_sendable(question: &Self::Question) -> bool;
 
-    /// The answer to a question that cannot be sent.
+    /// The answer to a question that cannot be sent, or that the upstream cannot answer.
     fn unknown() -> Self::Answer;
 
     fn open(

@@ -2,13 +2,11 @@
 
 use std::hash::{Hash, Hasher};
 
-use hashserv_client::ClientError;
+use hashserv_client::{ClientError, MAX_QUERY};
 use hashserv_protocol::Call;
 use hashserv_protocol::arguments::{Output, Task};
 use hashserv_protocol::reply::Row;
 use hashserv_storage::{Details, OuthashKey, OuthashRow, TaskKey, Timestamp, UnifiedRow, Unihash};
-
-use super::MAX_QUERY;
 
 /// What no task has, to try an upstream with.
 pub(super) const PROBE_METHOD: &str = "hashserv.upstream.probe";
