@@ -76,7 +76,7 @@ impl fmt::Debug for UpstreamOptions {
 ///   waits meanwhile. One line at WARNING tells of the failure, one at INFO that the upstream is back. Where it
 ///   closes connections, answers nonsense or is silent about a row, this holds for the one kind of question.
 /// - A connection that is lost is no failure yet: it is dialled anew, up to three times in a row, and asked
-///   what is unanswered.
+///   what is unanswered. The question that was to be answered next when that happened twice counts as unknown.
 #[derive(Debug)]
 pub struct ClientUpstream {
     unihashes: Lane<GetMode>,

@@ -3,18 +3,9 @@
 use std::error::Error;
 
 use hashserv_client::ClientError;
-use hashserv_transport::TransportError;
 
-/// How much of a failure is told, in characters.
+/// How much of a failure or a question is told, in characters.
 const MAX_TEXT: usize = 400;
-
-/// Whether a connection was lost that worked before, which is no failure of the upstream yet.
-pub(super) fn is_lost(error: &ClientError) -> bool {
-    match error {
-        ClientError::Transport(error) => !matches!(error, TransportError::MessageTooLarge { .. }),
-        error => matches!(error, ClientError::Closed),
-    }
-}
 
 /// Why a lane failed.
 #[derive(Debug)]
@@ -52,11 +43,18 @@ pub(super) fn describe(error: &ClientError) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
+    shorten(&text)
+}
+
+/// As much of a text as is told, in one line.
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use hashserv_transport::TransportError;
+
     use super::*;
 
     #[test]

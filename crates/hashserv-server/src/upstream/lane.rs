@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hashserv_client::{Client, ClientError, ClientOptions, Target};
 use hashserv_protocol::Address;
-use hashserv_service::Unavailable;
+use hashserv_service::{RateLimitedWarning, Unavailable};
 use hashserv_transport::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::breaker::Breaker;
-use super::failure::{Failure, describe, is_lost};
+use super::failure::{Failure, describe, shorten};
 use super::flights::{Ask, Flights};
 use super::modes::Mode;
 
@@ -89,9 +89,15 @@ impl<M: Mode> Lane<M> {
         let (queue, asks) = mpsc::channel(MAX_QUEUED);
         let own = Breaker::new(format!("{} ({})", shared.address, M::NAME));
         let breakers = Arc::new(Breakers { shared: shared.clone(), own });
-        let flights = Flights::new();
-        let driver =
-            Driver { queue: asks, flights, losses: Losses::default(), breakers: breakers.clone(), shared };
+        let driver = Driver {
+            queue: asks,
+            flights: Flights::new(),
+            losses: Losses::default(),
+            suspect: None,
+            unanswerable: RateLimitedWarning::default(),
+            breakers: breakers.clone(),
+            shared,
+        };
         tokio::spawn(driver.run());
         Lane { queue, breakers }
     }
@@ -146,6 +152,9 @@ struct Driver<M: Mode> {
     queue: mpsc::Receiver<Ask<M>>,
     flights: Flights<M>,
     losses: Losses,
+    /// The question that waited for the next reply when a connection was lost, until there is one.
+    suspect: Option<Arc<M::Question>>,
+    unanswerable: RateLimitedWarning,
     breakers: Arc<Breakers>,
     shared: Arc<Shared>,
 }
@@ -171,6 +180,7 @@ impl<M: Mode> Driver<M> {
             if let Err(failure) = self.work().await {
                 self.flights.fail();
                 self.losses = Losses::default();
+                self.suspect = None;
                 if let Some(pause) = self.breakers.failed(M::NAME, &failure) {
                     self.turn_away(pause).await;
                     self.flights.add_probe();
@@ -193,8 +203,32 @@ impl<M: Mode> Driver<M> {
         Ok(())
     }
 
+    /// Whether to go on with another connection, after one was lost or refused. The question that waited when
+    /// that happened twice in a row counts as unknown: it may be the one that the upstream cannot answer.
     fn is_bearable(&mut self, error: &ClientError) -> bool {
-        is_lost(error) && (self.flights.is_empty() || self.losses.is_bearable(self.shared.timeout))
+        let Some(front) = self.flights.unanswered().next().cloned() else {
+            return error.is_lost() || matches!(error, ClientError::Refused(_));
+        };
+        let silent = matches!(error, ClientError::Timeout { .. });
+        if silent || !self.losses.is_bearable(self.shared.timeout) {
+            return false;
+        }
+        if self.suspect.as_ref() != Some(&front) {
+            self.suspect = Some(front);
+            return true;
+        }
+        if self.breakers.is_open() {
+            // It is a probe, which tells of all questions.
+            return false;
+        }
+        self.unanswerable.log(format_args!(
+            "the upstream {} has no good answer to {}, which counts as unknown: {}",
+            self.shared.address,
+            shorten(&format!("{front:?}")),
+            describe(error)
+        ));
+        self.flights.skip();
+        true
     }
 
     /// A connection that is logged in, and in its mode. The dialer and the client bound the wait for it.
@@ -252,6 +286,7 @@ impl<M: Mode> Driver<M> {
         for reply in replies.drain(..) {
             self.flights.answer(reply)?;
         }
+        self.suspect = None;
         self.breakers.answered(M::NAME);
         if self.flights.is_empty() {
             self.losses = Losses::default();

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use crate::fake::FakeUpstream;
 use crate::log::Log;
-use crate::support::{PATIENT, SHORT, get, unihash, until, upstream};
+use crate::support::{PATIENT, SHORT, get, hash, unihash, until, upstream};
 
 #[tokio::test]
 async fn what_a_lost_connection_left_unanswered_is_asked_again() {
@@ -132,5 +132,49 @@ async fn one_that_was_silent_is_asked_again() {
     .await;
     let upstream = upstream(&fake.address, SHORT);
     assert_eq!(get(&upstream, [1]).await, Err(Unavailable));
+    until("it is used again", async || get(&upstream, [1]).await == Ok(vec![Some(unihash(1))])).await;
+}
+
+#[tokio::test]
+async fn a_question_at_which_connections_are_closed_is_unknown_and_the_others_are_answered() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            while let [taskhash] = &peer.taskhashes(1).await[..] {
+                if *taskhash == hash(2) {
+                    return;
+                }
+                peer.send(&format!("{taskhash}\n")).await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let (one, other) = tokio::join!(get(&upstream, [1, 2, 3]), get(&upstream, [2, 4]));
+    assert_eq!(one, Ok(vec![Some(unihash(1)), None, Some(unihash(3))]));
+    assert_eq!(other, Ok(vec![None, Some(unihash(4))]));
+    assert_eq!(fake.accepted(), 3);
+    let warnings = log.lines(Level::WARN);
+    assert!(warnings.len() == 1 && warnings[0].contains("counts as unknown"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_probe_whose_connection_is_lost_is_not_the_last() {
+    let fake = FakeUpstream::start(|number, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            if number < 6 {
+                peer.taskhashes(1).await;
+            } else {
+                peer.echo().await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    assert_eq!(get(&upstream, 0..10).await, Err(Unavailable));
+    // Time runs as fast as it may from here on.
+    tokio::time::pause();
     until("it is used again", async || get(&upstream, [1]).await == Ok(vec![Some(unihash(1))])).await;
 }

@@ -10,7 +10,7 @@ use tracing::Level;
 
 use crate::fake::FakeUpstream;
 use crate::log::Log;
-use crate::support::{SHORT, get, hash, row, unihash, until, upstream};
+use crate::support::{PATIENT, SHORT, get, hash, row, unihash, until, upstream};
 
 const TASK: TaskKey<'static> = TaskKey { method: "m", taskhash: "t" };
 
@@ -46,4 +46,72 @@ async fn silence_about_rows_holds_up_no_other_question_and_ends() {
     until("rows are asked for again", async || matches!(upstream.task_row(TASK).await, Ok(Some(_)))).await;
     let infos = log.lines(Level::INFO);
     assert!(infos.len() == 1 && infos[0].ends_with("(get-outhash) is back"), "{infos:?}");
+}
+
+/// Asks for a row that the upstream answers in this way, then for another one.
+async fn expect_unknown(answer: String) {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(move |_, peer| {
+        let answer = answer.clone();
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            while let Some(line) = peer.line().await {
+                if line.contains("bad") {
+                    return peer.send(&answer).await;
+                }
+                peer.send(&row(&hash(1))).await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let bad = TaskKey { method: "m", taskhash: "bad" };
+    let (one, other) = tokio::join!(upstream.task_row(bad), upstream.task_row(TASK));
+    assert_eq!(one, Ok(None));
+    assert_eq!(other.unwrap().unwrap().unihash, unihash(1));
+    assert_eq!(fake.accepted(), 3);
+    let warnings = log.lines(Level::WARN);
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("\"bad\" }, which counts as unknown"),
+        "{warnings:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_is_refused_is_unknown_and_others_are_answered() {
+    expect_unknown("{\"invoke-error\": {\"message\": \"internal error\"}}\n".to_owned()).await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_too_long_is_unknown_and_others_are_answered() {
+    expect_unknown("x".repeat(1024 * 1024)).await;
+}
+
+#[tokio::test]
+async fn a_row_about_something_else_is_unknown_and_others_are_answered() {
+    expect_unknown(row(&hash(1))).await;
+}
+
+#[tokio::test]
+async fn one_that_refuses_every_row_is_asked_for_none_but_for_unihashes() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(move |_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            if peer.line().await.as_deref() == Some("{\"get-stream\":null}") {
+                peer.send("\"ok\"\n").await;
+                return peer.echo().await;
+            }
+            peer.send("{\"invoke-error\": {\"message\": \"not allowed\"}}\n").await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    for _ in 0..3 {
+        let _ = upstream.task_row(TASK).await;
+    }
+    assert_eq!(upstream.task_row(TASK).now_or_never(), Some(Err(Unavailable)));
+    assert_eq!(fake.accepted(), 4);
+    assert_eq!(get(&upstream, [1]).await, Ok(vec![Some(unihash(1))]));
+    assert!(log.lines(Level::WARN)[1].contains("(get-outhash) fails"), "{:?}", log.lines(Level::WARN));
 }

@@ -46,14 +46,14 @@ async fn what_came_in_time_is_handed_out() {
 
 #[tokio::test]
 async fn what_came_before_a_failure_is_handed_out() {
-    let fake = FakeUpstream::start(|number, peer| {
+    let fake = FakeUpstream::start(|number, mut peer| {
         Box::pin(async move {
+            if number > 0 {
+                return peer.send("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            }
             let mut peer = peer.getting().await;
-            let taskhashes = peer.taskhashes(3).await;
-            if number == 0 {
-                peer.send(&format!("{}\n{}\n", taskhashes[0], taskhashes[1])).await;
-            } else {
-                peer.send(&"x".repeat(1024 * 1024)).await;
+            for taskhash in &peer.taskhashes(5).await[..2] {
+                peer.send(&format!("{taskhash}\n")).await;
             }
         })
     })

@@ -40,6 +40,19 @@ async fn a_batch_of_any_size_is_written_while_its_answers_are_read() {
 }
 
 #[tokio::test]
+async fn more_questions_than_may_be_under_way_wait_for_their_turn() {
+    let fake =
+        FakeUpstream::start(|_, peer| Box::pin(async move { peer.getting().await.echo().await })).await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let batches = [0..70_000, 70_000..140_000, 140_000..140_001];
+    let asked = batches.clone().map(|batch| get(&upstream, batch));
+    for (batch, found) in batches.into_iter().zip(futures_util::future::join_all(asked).await) {
+        assert!(found.unwrap() == expected(batch));
+    }
+    assert_eq!(fake.accepted(), 1);
+}
+
+#[tokio::test]
 async fn what_several_ask_at_once_is_asked_once() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = asked.clone();
