@@ -68,7 +68,7 @@ impl fmt::Debug for UpstreamOptions {
 /// - Whoever asks has what was answered, and is told of the rest that the upstream is unavailable, within
 ///   [`UpstreamOptions::timeout`].
 /// - A connection on which nothing arrives for that time while questions wait has failed. One that is merely
-///   slow is used on.
+///   slow is used on, but takes no further questions while it is behind by more than that time.
 /// - Each connection has at most about 65,536 questions under way; further callers wait, within the same
 ///   time.
 /// - After a failure the upstream is not asked at all for 1 s, and for twice as long after each further

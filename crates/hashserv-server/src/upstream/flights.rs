@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hashserv_client::ClientError;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::modes::Mode;
 
@@ -22,8 +23,8 @@ pub(super) struct Ask<M: Mode> {
 /// Replies come in the order of the questions. A question that several ask is under way once.
 #[derive(Debug)]
 pub(super) struct Flights<M: Mode> {
-    /// In the order in which they were, or are to be, sent.
-    order: VecDeque<Arc<M::Question>>,
+    /// In the order in which they were, or are to be, sent; with the time from which on they wait.
+    order: VecDeque<(Arc<M::Question>, Instant)>,
     waiting: HashMap<Arc<M::Question>, Vec<Waiting<M>>>,
 }
 
@@ -50,7 +51,12 @@ impl<M: Mode> Flights<M> {
 
     /// The questions that have no answer, in order.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &Arc<M::Question>> {
-        self.order.iter()
+        self.order.iter().map(|(question, _)| question)
+    }
+
+    /// From when on the earliest question has waited.
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        self.order.front().map(|(_, since)| *since)
     }
 
     /// Adds questions, unless nobody waits for the answers any more, and hands those to `send` that were not
@@ -67,7 +73,7 @@ impl<M: Mode> Flights<M> {
             }
             let question = Arc::new(question);
             self.waiting.insert(question.clone(), vec![waiting]);
-            self.order.push_back(question.clone());
+            self.order.push_back((question.clone(), Instant::now()));
             send(question);
         }
     }
@@ -76,7 +82,7 @@ impl<M: Mode> Flights<M> {
     pub(super) fn add_probe(&mut self) {
         let question = Arc::new(M::probe());
         self.waiting.insert(question.clone(), Vec::new());
-        self.order.push_back(question);
+        self.order.push_back((question, Instant::now()));
     }
 
     /// Takes the reply to the earliest question, and hands the answer out.
@@ -85,7 +91,7 @@ impl<M: Mode> Flights<M> {
     ///
     /// [`ClientError::Protocol`] where nothing was asked, or the reply is not one to what was asked.
     pub(super) fn answer(&mut self, reply: M::Reply) -> Result<(), ClientError> {
-        let Some(question) = self.order.front() else {
+        let Some((question, _)) = self.order.front() else {
             return Err(ClientError::Protocol("nothing was asked".to_owned()));
         };
         let answer = M::accept(question, reply)?;
@@ -107,12 +113,12 @@ impl<M: Mode> Flights<M> {
     pub(super) fn drop_unwanted(&mut self) {
         let is_wanted = |waiting: &Waiting<M>| !waiting.answers.is_closed();
         self.waiting.retain(|_, waiting| waiting.is_empty() || waiting.iter().any(is_wanted));
-        self.order.retain(|question| self.waiting.contains_key(question));
+        self.order.retain(|(question, _)| self.waiting.contains_key(question));
     }
 
     /// Gives the answer to all who wait for the earliest question.
     fn hand_out(&mut self, answer: &M::Answer) {
-        let Some(question) = self.order.pop_front() else { return };
+        let Some((question, _)) = self.order.pop_front() else { return };
         for waiting in self.waiting.remove(&question).unwrap_or_default() {
             // Whoever asked may have gone.
             let _ = waiting.answers.send((waiting.number, answer.clone()));

@@ -248,28 +248,27 @@ impl<M: Mode> Driver<M> {
         self.flights.unanswered().cloned().for_each(send);
         let mut writing = pin!(write::<M>(to_send, sender));
         let mut replies = Vec::new();
-        let mut waiting = Instant::now();
         loop {
             let limit = self.flights.len().max(1);
-            let quiet = waiting.max(M::last_received(&receiver));
+            let received = M::last_received(&receiver);
+            let quiet = self.flights.earliest().map_or(received, |asked| asked.max(received));
             let patience = if self.flights.is_empty() { IDLE } else { self.shared.timeout };
             tokio::select! {
                 // What has arrived counts before the time is up.
                 biased;
-                received = M::receive(&mut receiver, &mut replies, limit) => {
+                result = M::receive(&mut receiver, &mut replies, limit) => {
                     self.deliver(&mut replies)?;
-                    received?;
+                    result?;
                 }
                 written = &mut writing => return written,
-                ask = self.queue.recv(), if self.flights.len() < MAX_UNDER_WAY => {
+                ask = self.queue.recv(), if self.takes_more() => {
                     let Some(ask) = ask else { return Ok(()) };
-                    if self.flights.is_empty() {
-                        waiting = Instant::now();
+                    if !self.is_behind() {
+                        self.flights.add(ask, send);
                     }
-                    self.flights.add(ask, send);
                 }
                 () = sleep_until(quiet + patience) => {
-                    if M::last_received(&receiver) > quiet {
+                    if M::last_received(&receiver) > received {
                         continue;
                     }
                     let silent = Err(ClientError::Timeout { after: patience });
@@ -277,6 +276,16 @@ impl<M: Mode> Driver<M> {
                 }
             }
         }
+    }
+
+    /// Whether whoever asks now would wait in vain.
+    fn is_behind(&self) -> bool {
+        self.flights.earliest().is_some_and(|asked| asked.elapsed() > self.shared.timeout)
+    }
+
+    /// Whether to look at further questions, if only to turn them away.
+    fn takes_more(&self) -> bool {
+        self.flights.len() < MAX_UNDER_WAY || self.is_behind()
     }
 
     fn deliver(&mut self, replies: &mut Vec<M::Reply>) -> Result<(), ClientError> {

@@ -13,7 +13,7 @@ use tracing::Level;
 
 use crate::fake::FakeUpstream;
 use crate::log::Log;
-use crate::support::{PATIENT, get, hash, row, unihash, upstream};
+use crate::support::{PATIENT, get, hash, row, unihash, until, upstream};
 
 /// Asks for the unihashes of five tasks.
 async fn get_five(upstream: &impl Upstream) -> Vec<Result<Option<Unihash>, Unavailable>> {
@@ -90,10 +90,9 @@ async fn a_row_that_takes_its_time_is_no_failure() {
     assert_eq!(upstream.task_row(key).await, Err(Unavailable));
     assert_eq!(get(&upstream, [1]).await, Ok(vec![Some(unihash(1))]));
     assert_eq!(log.lines(Level::WARN), [""; 0]);
-    // Whoever asks meanwhile shares the answer, and the same connection answers the next.
-    let (shared, ()) = tokio::join!(upstream.task_row(key), async { ends.store(true, Ordering::SeqCst) });
-    assert_eq!(shared.unwrap().unwrap().unihash, unihash(1));
-    assert_eq!(upstream.task_row(key).await.unwrap().unwrap().unihash, unihash(2));
+    ends.store(true, Ordering::SeqCst);
+    let answered = async || upstream.task_row(key).await.is_ok_and(|row| row.unwrap().unihash == unihash(2));
+    until("the next row comes over the same connection", answered).await;
     assert_eq!(fake.accepted(), 2);
 }
 
@@ -124,4 +123,36 @@ async fn what_nobody_waits_for_any_more_is_not_asked() {
     assert_eq!(first.await, Ok(vec![Some(unihash(1))]));
     assert_eq!(get(&upstream, [3]).await, Ok(vec![Some(unihash(3))]));
     assert_eq!([asked.recv().await, asked.recv().await], [1, 3].map(|number| Some(hash(number))));
+}
+
+#[tokio::test]
+async fn one_that_is_far_behind_is_asked_nothing_more_until_it_has_caught_up() {
+    let log = Log::capture();
+    let hurries = Arc::new(AtomicBool::new(false));
+    let (hurrying, (seen, mut asked)) = (hurries.clone(), mpsc::unbounded_channel());
+    let fake = FakeUpstream::start(move |_, peer| {
+        let (hurries, seen) = (hurrying.clone(), seen.clone());
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            while let [taskhash] = &peer.taskhashes(1).await[..] {
+                seen.send(taskhash.clone()).unwrap();
+                for piece in format!("{taskhash}\n").split_inclusive(|_| true) {
+                    peer.send(piece).await;
+                    if !hurries.load(Ordering::SeqCst) {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, Duration::from_secs(1));
+    // Whether it is behind is clear after the second time at the latest.
+    for number in [1, 1, 2] {
+        assert_eq!(get(&upstream, [number]).await, Err(Unavailable));
+    }
+    hurries.store(true, Ordering::SeqCst);
+    until("it has caught up", async || get(&upstream, [3]).await == Ok(vec![Some(unihash(3))])).await;
+    assert_eq!([asked.recv().await, asked.recv().await], [1, 3].map(|number| Some(hash(number))));
+    assert_eq!(log.lines(Level::WARN), [""; 0]);
 }
