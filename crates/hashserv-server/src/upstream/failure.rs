@@ -1,8 +1,6 @@
 //! What is told of an upstream that fails.
 
-use std::error::Error;
-
-use hashserv_client::ClientError;
+use hashserv_client::{ClientError, one_line, printable};
 
 /// How much of a failure or a question is told, in characters.
 const MAX_TEXT: usize = 400;
@@ -33,22 +31,15 @@ impl Failure {
 /// A failure and its causes in one line. What the upstream sent may be among it, so it is kept short and free
 /// of control characters.
 pub(super) fn describe(error: &ClientError) -> String {
-    let mut text = match error {
-        ClientError::Refused(message) => format!("it refuses to answer: {message}"),
-        error => error.to_string(),
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+    match error {
+        ClientError::Refused(message) => shorten(&format!("it refuses to answer: {message}")),
+        error => shorten(&one_line(error)),
     }
-    shorten(&text)
 }
 
 /// As much of a text as is told, in one line.
 pub(super) fn shorten(text: &str) -> String {
-    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(text).chars().take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]
