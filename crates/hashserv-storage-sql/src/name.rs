@@ -110,12 +110,14 @@ impl fmt::Debug for DatabaseName {
 pub(crate) fn masked(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let query = url[start..].find('?').map_or(url.len(), |at| start + at);
-    let user_ends = url[start..query].rfind('@').or_else(|| url[start..].rfind('@')).map(|at| start + at);
-    let Some(user_ends) = user_ends else {
-        return masked_query(url);
-    };
-    match url[start..user_ends].find(':') {
-        Some(colon) => format!("{}***{}", &url[..=start + colon], masked_query(&url[user_ends..])),
+    if url[query..].contains('@') {
+        // Whether a password before the `?` goes on behind it, or one behind it begins there, cannot be told.
+        let first = url[start..].find([':', '?']).map_or(query, |at| start + at);
+        return format!("{}***", &url[..=first]);
+    }
+    let user_ends = url[start..query].rfind('@').map(|at| start + at);
+    match user_ends.and_then(|end| Some((end, url[start..end].find(':')?))) {
+        Some((end, colon)) => format!("{}***{}", &url[..=start + colon], masked_query(&url[end..])),
         None => masked_query(url),
     }
 }
@@ -127,7 +129,9 @@ fn masked_query(text: &str) -> String {
     };
     let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
         Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
-        _ => parameter.to_owned(),
+        Some(_) => parameter.to_owned(),
+        // The rest of a password that holds `&`, for all we know.
+        None => "***".to_owned(),
     });
     format!("{head}?{}", parameters.collect::<Vec<_>>().join("&"))
 }
@@ -177,9 +181,13 @@ mod tests {
             ("postgres://u@h/db", "postgresql://u@h/db"),
             ("postgres://u:secret@h:5432/db", "postgresql://u:***@h:5432/db"),
             ("postgres://u:sec/ret@h/db", "postgresql://u:***@h/db"),
-            ("postgres://u:sec?ret@h/db", "postgresql://u:***@h/db"),
+            ("postgres://u:sec?ret@h/db", "postgresql://u:***"),
             ("postgres://u:sec@ret@h/db", "postgresql://u:***@h/db"),
-            ("postgres://:secret@h/db?x=a@b", "postgresql://:***@h/db?x=a@b"),
+            ("postgres://u:s@ec?ret@h/db", "postgresql://u:***"),
+            ("postgres://:secret@h/db?x=1", "postgresql://:***@h/db?x=1"),
+            ("postgres://127.0.0.1:1/db?user=u&password=p@secret", "postgresql://127.0.0.1:***"),
+            ("postgres://h/db?password=p@secret", "postgresql://h/db?***"),
+            ("postgres://u@h/db?password=p&secret", "postgresql://u@h/db?password=***&***"),
             ("postgres://h/db?user=u&password=secret&x=1", "postgresql://h/db?user=u&password=***&x=1"),
         ] {
             let name: DatabaseName = url.parse().unwrap();
