@@ -21,6 +21,7 @@ mod server;
 mod statement;
 mod texts;
 mod transaction;
+mod url;
 mod writer;
 
 use std::fmt;
@@ -99,7 +100,8 @@ impl PostgresStorage {
     /// opened read-only or cannot be written.
     ///
     /// What the URL does not tell is taken from `PG*` in the environment. Its parameters are those of
-    /// PostgreSQL's own clients as far as sqlx has them, `sslmode` and `sslrootcert` among them. Behind a
+    /// PostgreSQL's own clients as far as sqlx has them, `sslmode` and `sslrootcert` among them; others are refused,
+    /// but for some of asyncpg and psycopg that change nothing here. Behind a
     /// transaction pooler `statement-cache-capacity=0` is needed.
     ///
     /// # Errors

@@ -120,6 +120,21 @@ async fn several_servers_share_a_port() {
     }
 }
 
+#[tokio::test]
+async fn a_socket_of_postgresql_may_be_named_by_the_environment() {
+    for url in ["postgresql:///db", "postgresql:///db?port=1"] {
+        let launch = Launch::new(Backend::Sqlite, Transport::Unix).env("PGHOST", "/nonexistent");
+        fails(launch.args(["--database", url, "--db-connect-timeout", "0"]), "No such file").await;
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_of_a_database_that_is_not_known_is_named_without_its_value() {
+    let launch = Launch::new(Backend::Sqlite, Transport::Unix);
+    let url = "postgresql://localhost/db?sslpassword=topsecret";
+    fails(launch.args(["--database", url]), "?sslpassword=***: the URL's parameter sslpassword").await;
+}
+
 /// The server cannot start, and says why in one line.
 async fn fails(launch: Launch, told: &str) {
     let failed = launch.start_failing().await;

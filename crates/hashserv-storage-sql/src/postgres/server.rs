@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{Failure, is_of_connection};
+use super::url::Url;
 use crate::name::masked;
 use crate::options::Options;
 
@@ -48,12 +49,11 @@ impl Server {
     /// Reads a URL of the scheme `postgresql`; what it does not tell is taken from `PG*` in the environment.
     pub(crate) fn new(url: &str, options: &Options) -> Result<Self, StorageError> {
         let name = masked(url);
-        let connect: PgConnectOptions = with_sslmode(url).parse().map_err(|source: sqlx::Error| {
+        let url = Url::read(url, &name)
+            .map_err(|source| StorageError::Open { what: name.clone(), source: source.into() })?;
+        let connect: PgConnectOptions = url.text.parse().map_err(|source: sqlx::Error| {
             StorageError::Open { what: name.clone(), source: Plain(source).into() }
         })?;
-        // A transaction pooler gives each transaction another session, where prepared statements are unknown.
-        let pooled = (connect.to_url_lossy().query_pairs())
-            .any(|(key, value)| key == "statement-cache-capacity" && value == "0");
         let mut connect = connect.disable_statement_logging();
         if connect.get_application_name().is_none() {
             connect = connect.application_name("hashserv");
@@ -64,7 +64,7 @@ impl Server {
         if let Some(password) = &options.credentials.password {
             connect = connect.password(password.reveal());
         }
-        Ok(Server { options: connect, name, pooled, away: AtomicBool::new(false) })
+        Ok(Server { options: connect, name, pooled: url.pooled, away: AtomicBool::new(false) })
     }
 
     /// The URL without secrets.
@@ -168,20 +168,6 @@ fn timed_out() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
 }
 
-/// The URL with the parameter `ssl` of asyncpg by its usual name: ignored, it would leave the way unprotected.
-fn with_sslmode(url: &str) -> String {
-    match url.split_once('?') {
-        Some((head, query)) => {
-            let parameters = query.split('&').map(|parameter| match parameter.strip_prefix("ssl=") {
-                Some(mode) => format!("sslmode={mode}"),
-                None => parameter.to_owned(),
-            });
-            format!("{head}?{}", parameters.collect::<Vec<_>>().join("&"))
-        }
-        None => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,18 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pooler_is_told_by_the_statement_cache() {
-        let url = "postgresql://h/db?statement-cache-capacity=";
-        assert!(server(&format!("{url}0"), Credentials::default()).is_pooled());
-        assert!(!server(&format!("{url}10"), Credentials::default()).is_pooled());
-    }
-
-    #[test]
-    fn the_encryption_that_asyncpg_is_told_is_kept() {
-        assert_eq!(
-            with_sslmode("postgresql://h/db?a=b&ssl=require"),
-            "postgresql://h/db?a=b&sslmode=require"
-        );
-        assert_eq!(with_sslmode("postgresql://h/db"), "postgresql://h/db");
+    fn hosts_that_do_not_fit_into_a_url_are_taken() {
+        for url in ["postgresql:///db", "postgresql:///db?host=/run", "postgresql:///db?host=::1"] {
+            server(url, Credentials::default());
+        }
+        let server =
+            server("postgresql:///db?hostaddr=::1&statement-cache-capacity=0", Credentials::default());
+        assert!(server.is_pooled());
+        assert_eq!(server.options.get_host(), "::1");
     }
 }
