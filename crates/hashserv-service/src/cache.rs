@@ -30,6 +30,8 @@ struct Memory {
     existing: Table<Digest, ()>,
     /// Counts how often all was dropped.
     epoch: Epoch,
+    /// How many removals are under way.
+    removals: usize,
     methods: HashMap<Box<str>, u16>,
 }
 
@@ -47,7 +49,7 @@ struct Key {
 /// The 32 bytes of a hash of 64 lower-case hex digits.
 type Digest = [u8; 32];
 
-/// Drops all entries when a removal has ended, however it ended.
+/// Keeps anything from being remembered until a removal has ended, however it ended.
 #[derive(Debug)]
 pub(crate) struct Removal(Arc<LookupCache>);
 
@@ -106,14 +108,24 @@ impl LookupCache {
         });
     }
 
-    /// Begins a removal from the database; all entries are dropped when the value is.
+    /// Begins a removal from the database: nothing is remembered until the value is dropped.
+    ///
+    /// A large removal commits part after part. An entry that was still read in between might be gone with the next.
     pub(crate) fn removal(self: &Arc<Self>) -> Removal {
+        self.forget_all(|removals| removals + 1);
         Removal(self.clone())
     }
 
     /// Drops all entries, and those that are being read.
     pub(crate) fn clear(&self) {
-        let forgotten = self.write().map(|mut memory| memory.forget_all());
+        self.forget_all(|removals| removals);
+    }
+
+    fn forget_all(&self, removals: impl FnOnce(usize) -> usize) {
+        let forgotten = self.write().map(|mut memory| {
+            memory.removals = removals(memory.removals);
+            memory.forget_all()
+        });
         // Much memory takes long to be freed; nobody waits for the lock meanwhile.
         drop(forgotten);
     }
@@ -122,7 +134,7 @@ impl LookupCache {
         let mut items = items.peekable();
         while items.peek().is_some() {
             match self.write() {
-                Some(mut memory) if memory.epoch == epoch => {
+                Some(mut memory) if memory.epoch == epoch && memory.removals == 0 => {
                     items.by_ref().take(ADDED_TOGETHER).for_each(|item| insert(&mut memory, item));
                 }
                 _ => return,
@@ -141,7 +153,7 @@ impl LookupCache {
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        self.0.clear();
+        self.0.forget_all(|removals| removals - 1);
     }
 }
 
@@ -151,6 +163,7 @@ impl Memory {
             unihashes: Table::new(entries),
             existing: Table::new(entries),
             epoch: Epoch::default(),
+            removals: 0,
             methods: HashMap::new(),
         }
     }
@@ -161,6 +174,7 @@ impl Memory {
             unihashes: self.unihashes.emptied(),
             existing: self.existing.emptied(),
             epoch: Epoch(self.epoch.0 + 1),
+            removals: self.removals,
             methods: std::mem::take(&mut self.methods),
         };
         std::mem::replace(self, anew)
@@ -253,6 +267,22 @@ mod tests {
         add(&cache, epoch, &hash("a"), &hash("b"));
         assert_eq!(look_up(&cache, &hash("a")), None);
         assert!(!exists(&cache, &hash("b")));
+    }
+
+    #[test]
+    fn nothing_is_remembered_in_the_middle_of_removals() {
+        let cache = Arc::new(LookupCache::new(100));
+        let add_now = || add(&cache, cache.epoch(), &hash("a"), &hash("b"));
+        add_now();
+        let (one, other) = (cache.removal(), cache.removal());
+        assert!(look_up(&cache, &hash("a")).is_none() && !exists(&cache, &hash("b")));
+        for removal in [one, other] {
+            add_now();
+            assert!(look_up(&cache, &hash("a")).is_none() && !exists(&cache, &hash("b")));
+            drop(removal);
+        }
+        add_now();
+        assert!(look_up(&cache, &hash("a")).is_some() && exists(&cache, &hash("b")));
     }
 
     #[test]
