@@ -175,7 +175,7 @@ impl Memory {
             existing: self.existing.emptied(),
             epoch: Epoch(self.epoch.0 + 1),
             removals: self.removals,
-            methods: std::mem::take(&mut self.methods),
+            methods: HashMap::new(),
         };
         std::mem::replace(self, anew)
     }
@@ -339,5 +339,8 @@ mod tests {
         let known = |method| cache.unihashes(&[TaskKey { method, taskhash: &taskhash }]) != [None];
         assert!(names.iter().filter(|method| known(method)).count() <= 10);
         assert_eq!(cache.read().unwrap().methods.len(), MAX_METHODS);
+        cache.clear();
+        add(&cache, cache.epoch(), &taskhash, &hash("b"));
+        assert!(look_up(&cache, &taskhash).is_some(), "methods whose entries are forgotten make room");
     }
 }
