@@ -58,6 +58,11 @@ impl Log {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> usize {
+        self.0.records.load(Ordering::Relaxed)
+    }
+
     /// Waits until a checkpoint is due, and begins to count anew.
     async fn due(&self) {
         while self.0.records.load(Ordering::Relaxed) == 0 {

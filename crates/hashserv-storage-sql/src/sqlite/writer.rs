@@ -13,7 +13,6 @@ use super::json;
 use super::mark::mark;
 use super::record::{Records, record};
 use super::transaction;
-use crate::bulk::CHUNK;
 use crate::closing::Closing;
 use crate::queue::{Queue, Recordable as _, Transactions, queue, serve};
 
@@ -71,8 +70,11 @@ impl Transactions for Writer {
         let _writing = self.log.writing().await;
         let Statements { sql, arguments } = statements;
         let numbers = transaction::run(&mut self.connection, sql, arguments).await?;
-        self.log.add(CHUNK);
-        json::parse_numbers(&numbers).map_err(|error| sqlx::Error::Decode(error.into()).into())
+        let numbers = json::parse_numbers(&numbers).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        // The first tells how many rows were changed; what else a transaction does is as much as one.
+        let changed = numbers.first().and_then(|changed| usize::try_from(*changed).ok());
+        self.log.add(changed.unwrap_or_default().max(1));
+        Ok(numbers)
     }
 
     async fn idle(&mut self) {
@@ -81,5 +83,36 @@ impl Transactions for Writer {
 
     async fn tend(&mut self) {
         self.commits.check_if_due(&mut self.connection).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hashserv_storage::NewUser;
+    use tokio::sync::watch;
+
+    use super::super::accounts;
+    use super::super::connect::Connector;
+    use super::*;
+    use crate::options::Synchronous;
+
+    #[tokio::test]
+    async fn a_change_of_one_account_is_no_reason_to_move_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hashserv.db");
+        let (_, mut connection) = Connector::for_writing(&path, Synchronous::Normal).await.unwrap();
+        let commits = ForeignCommits::begin(&mut connection).await.unwrap();
+        let (log, closing) = (Log::default(), watch::Sender::new(false));
+        let (queue, task) = Writer::start(connection, commits, log.clone(), Closing::of(&closing));
+        let user = |name: &str| NewUser {
+            name: name.to_owned(),
+            token_hash: String::new(),
+            permissions: String::new(),
+        };
+        assert!(accounts::create(&queue, user("u")).await.unwrap());
+        assert!(!accounts::create(&queue, user("u")).await.unwrap());
+        assert_eq!(log.records(), 2);
+        drop(queue);
+        task.await.unwrap();
     }
 }
