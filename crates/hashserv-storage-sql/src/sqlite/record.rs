@@ -16,7 +16,8 @@ use crate::queue::{Kind, Recordable};
 /// gives wakes the task that waits for it, on the processor that the writer needs.) Views and triggers are
 /// temporary: they belong to the connection and leave no trace in the file.
 ///
-/// The oldest row is found by a minimum and not by `ORDER BY … LIMIT 1`, and the row is inserted by `VALUES` and
+/// The oldest row is found by a minimum (of texts in which a blank ends the time, so that one without a fraction
+/// comes before those with one) and not by `ORDER BY … LIMIT 1`, and the row is inserted by `VALUES` and
 /// not by `SELECT`, because SQLite would make a temporary b-tree for either, for every report.
 const CREATE_RECORDER: &str = "
 CREATE TEMP VIEW reported AS
@@ -31,7 +32,7 @@ CREATE TEMP TRIGGER record_reported INSTEAD OF INSERT ON reported BEGIN
         VALUES (NEW.method, NEW.taskhash,
                 coalesce(
                     (SELECT unihash FROM
-                        (SELECT u.unihash AS unihash, min(coalesce(o.created, '') || printf('%020d', o.id))
+                        (SELECT u.unihash AS unihash, min(coalesce(o.created, '') || printf(' %020d', o.id))
                          FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
                          WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
                            AND u.method = o.method AND u.taskhash = o.taskhash)),

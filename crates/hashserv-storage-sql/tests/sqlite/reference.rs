@@ -131,6 +131,29 @@ async fn an_old_timestamp_is_compared_as_time() {
     assert_eq!(storage.clean_unused(before("2020-01-03 00:00:00")).await.unwrap(), 1);
 }
 
+/// Where the time and the id stood side by side, the digits of an id were taken for those of a time.
+#[tokio::test]
+async fn an_old_timestamp_without_fraction_is_before_one_with() {
+    let place = Place::new();
+    place.open().await.close().await;
+    let times = ["2020-01-01 01:02:03.5", "2020-01-01 01:02:03", "2020-01-01 01:02:03.000001"];
+    for (number, created) in times.into_iter().enumerate() {
+        place
+            .query(&format!(
+                "INSERT INTO outhashes_v2 (method, taskhash, outhash, created) \
+                 VALUES ('{METHOD}', 't{number}', 'o', '{created}'); \
+                 INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark) \
+                 VALUES ('{METHOD}', 't{number}', '{created}', '')"
+            ))
+            .await;
+    }
+    let storage = place.open().await;
+    let given = storage.report(vec![report("new", "o", 1)]).await.unwrap();
+    assert_eq!(given, [Unihash::from_stored("2020-01-01 01:02:03")]);
+    let row = storage.outhash_row(OuthashKey { method: METHOD, outhash: "o" }).await.unwrap();
+    assert_eq!(row.unwrap().taskhash, "t1");
+}
+
 #[tokio::test]
 async fn times_are_written_as_the_reference_does() {
     let place = Place::new();
