@@ -107,10 +107,12 @@ impl Connector {
         self.reader_options().connect().await.map_err(|error| open_error(&self.path, error))
     }
 
-    /// Up to `connections` that read, opened when they are needed.
-    pub(crate) fn reader_pool(&self, connections: u32) -> SqlitePool {
+    /// Up to `connections` that read, opened when they are needed; for a free one a call waits for `wait` at most.
+    pub(crate) fn reader_pool(&self, connections: u32, wait: Duration) -> SqlitePool {
         SqlitePoolOptions::new()
             .max_connections(connections)
+            .acquire_timeout(wait)
+            .acquire_slow_threshold(wait)
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)

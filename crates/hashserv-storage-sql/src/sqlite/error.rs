@@ -24,9 +24,9 @@ pub(crate) fn storage_error(error: sqlx::Error) -> StorageError {
         Some(code::READONLY) => StorageError::ReadOnly,
         _ => match error {
             sqlx::Error::PoolClosed => StorageError::Closed,
-            sqlx::Error::PoolTimedOut => {
-                StorageError::Timeout("all connections that read rows were in use for too long".to_owned())
-            }
+            sqlx::Error::PoolTimedOut => StorageError::Timeout(
+                "all connections that read such things were in use for too long".to_owned(),
+            ),
             error => StorageError::backend(error),
         },
     }

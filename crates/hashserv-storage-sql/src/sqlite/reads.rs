@@ -1,5 +1,7 @@
 //! Reads of single rows, of accounts, and of totals.
 
+use std::time::Duration;
+
 use hashserv_storage::{
     GcStatus, OuthashKey, OuthashRow, StorageError, StoredUnihash, TableUsage, TaskKey, Timestamp,
     UnifiedRow, Unihash, UnihashEntry, UserRecord,
@@ -14,6 +16,10 @@ use crate::rows::{Outhash, TableRow, Unified, User};
 
 /// How many connections read rows.
 const ROW_CONNECTIONS: u32 = 2;
+/// How long to wait for one of them.
+const ROW_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait for the connection that scans whole tables: on a large database a single scan takes minutes.
+const SCAN_WAIT: Duration = Duration::from_secs(300);
 
 /// The columns of a report, for those that have the outhashes as `o`.
 macro_rules! outhash_columns {
@@ -75,7 +81,10 @@ pub(crate) struct Reads {
 
 impl Reads {
     pub(crate) fn new(connector: &Connector) -> Self {
-        Reads { rows: connector.reader_pool(ROW_CONNECTIONS), scans: connector.reader_pool(1) }
+        Reads {
+            rows: connector.reader_pool(ROW_CONNECTIONS, ROW_WAIT),
+            scans: connector.reader_pool(1, SCAN_WAIT),
+        }
     }
 
     /// The connection that scans.
@@ -173,5 +182,21 @@ impl TableRow for SqliteRow {
 
     fn created(&self) -> Result<Option<Timestamp>, sqlx::Error> {
         Ok(self.optional_text("created")?.as_deref().and_then(Timestamp::parse))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Synchronous;
+
+    /// The driver would give up after 30 seconds.
+    #[tokio::test]
+    async fn a_scan_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hashserv.db");
+        let (connector, _) = Connector::for_writing(&path, Synchronous::Normal).await.unwrap();
+        let reads = Reads::new(&connector);
+        assert_eq!(reads.scans().options().get_acquire_timeout(), SCAN_WAIT);
     }
 }
