@@ -14,6 +14,8 @@ mod closing;
 mod gather;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod mark;
 mod name;
 mod options;
 #[cfg(feature = "postgres")]

@@ -58,6 +58,7 @@ macro_rules! conformance_tests {
             marking_counts_what_matches_and_makes_the_mark_current
             marks_are_taken_one_after_the_other
             marking_many_counts_each
+            marking_by_any_columns_counts_each
             marking_by_a_mark_sees_the_marks_before
             sweeping_removes_what_is_not_marked
             what_is_reported_during_a_collection_is_kept

@@ -8,6 +8,7 @@ use super::error::SharedError;
 use super::json::{self, Items};
 use super::transaction::{roll_back, run_statements};
 use crate::indexes::has_index;
+use crate::mark::{Run, runs};
 
 /// A view into which the rows that match a run of requests are inserted as one row: their ids, and which of the
 /// requests each matches. So they are searched for once, to be counted and to be marked.
@@ -22,13 +23,6 @@ END;
 const SET_CURRENT: &str = "\
     INSERT INTO config (name, value) VALUES ('gc-mark', ?2) \
     ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value";
-
-/// Requests that one statement can serve: of one mark, with conditions on the same columns.
-struct Run<'a> {
-    mark: &'a str,
-    columns: Vec<Column>,
-    values: Vec<Vec<&'a str>>,
-}
 
 /// Prepares the connection that writes.
 pub(crate) async fn create_marker(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
@@ -92,37 +86,19 @@ fn counts(found: &str, run: &Run<'_>) -> Result<Vec<u64>, serde_json::Error> {
     Ok(counts)
 }
 
-fn runs<'a>(requests: impl IntoIterator<Item = &'a MarkRequest>) -> Vec<Run<'a>> {
-    let mut runs: Vec<Run<'_>> = Vec::new();
-    for request in requests {
-        let mut conditions: Vec<(Column, &str)> = request.conditions.of_unihashes().collect();
-        conditions.sort_unstable();
-        let (columns, values): (Vec<_>, Vec<_>) = conditions.into_iter().unzip();
-        // What carries which mark changes from one request to the next.
-        let alone = columns.contains(&Column::GcMark);
-        match runs.last_mut() {
-            Some(run) if !alone && run.mark == request.mark && run.columns == columns => {
-                run.values.push(values);
-            }
-            _ => runs.push(Run { mark: &request.mark, columns, values: vec![values] }),
-        }
-    }
-    runs
-}
-
 /// Makes ?2 the current mark, and marks the rows that match a tuple of values in ?1. Of one column there are values
 /// instead of tuples. Tells how many rows each tuple matches; with an index, which tuple each row matches.
 fn mark_sql(columns: &[Column]) -> String {
     if columns.is_empty() {
         return format!("{SET_CURRENT}; SELECT json_group_array(0) FROM json_each(?1)");
     }
-    let matches = columns.iter().enumerate().map(|(index, column)| {
-        // The name comes from the fixed set of columns.
-        match columns.len() {
-            1 => format!("u.{} = t.value", column.name()),
-            _ => format!("u.{} = t.value ->> {index}", column.name()),
-        }
-    });
+    let value = |index| match columns.len() {
+        1 => "value".to_owned(),
+        _ => format!("value ->> {index}"),
+    };
+    // The names come from the fixed set of columns.
+    let of_columns = columns.iter().map(|column| column.name()).enumerate();
+    let matches = of_columns.clone().map(|(index, name)| format!("u.{name} = t.{}", value(index)));
     let matches = matches.collect::<Vec<_>>().join(" AND ");
     if has_index(columns) {
         return format!(
@@ -131,11 +107,41 @@ fn mark_sql(columns: &[Column]) -> String {
              FROM json_each(?1) AS t CROSS JOIN unihashes_v3 AS u WHERE {matches} RETURNING requests"
         );
     }
-    // All rows may match: they are not listed, but searched for twice.
+    let (values, names): (Vec<_>, Vec<_>) = of_columns.map(|(index, name)| (value(index), name)).unzip();
+    let (values, names) = (values.join(", "), names.join(", "));
+    // All rows may match: they are not listed, but searched for twice. However many tuples there are, each search
+    // reads the table once.
     format!(
         "{SET_CURRENT}; \
-         SELECT json_group_array((SELECT count(*) FROM unihashes_v3 AS u WHERE {matches})) FROM json_each(?1) AS t; \
-         UPDATE unihashes_v3 SET gc_mark = ?2 WHERE gc_mark <> ?2 AND id IN \
-         (SELECT u.id FROM json_each(?1) AS t CROSS JOIN unihashes_v3 AS u WHERE {matches})"
+         WITH counts AS MATERIALIZED (SELECT {names}, count(*) AS n FROM unihashes_v3 \
+         WHERE ({names}) IN (SELECT {values} FROM json_each(?1)) GROUP BY {names}) \
+         SELECT json_group_array(coalesce(u.n, 0)) FROM json_each(?1) AS t LEFT JOIN counts AS u ON {matches}; \
+         UPDATE unihashes_v3 SET gc_mark = ?2 \
+         WHERE gc_mark <> ?2 AND ({names}) IN (SELECT {values} FROM json_each(?1))"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Row as _};
+
+    use super::super::schema;
+    use super::*;
+
+    /// Without an index a search for each tuple would read all of the table each time.
+    #[tokio::test]
+    async fn many_tuples_without_an_index_are_searched_for_together() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        schema::create_or_upgrade(&mut connection).await.unwrap();
+        let mut scans = 0;
+        for statement in mark_sql(&[Column::Taskhash]).split(';') {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            for row in sqlx::query(explain).fetch_all(&mut connection).await.unwrap() {
+                let step: String = row.get("detail");
+                assert!(!step.starts_with("SCAN u ") && !step.starts_with("CORRELATED"), "{step}");
+                scans += usize::from(step.starts_with("SCAN unihashes_v3"));
+            }
+        }
+        assert_eq!(scans, 2);
+    }
 }

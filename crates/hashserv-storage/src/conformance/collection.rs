@@ -74,6 +74,32 @@ pub async fn marking_many_counts_each(database: &dyn TestDatabase) -> TestResult
     Ok(())
 }
 
+/// Of columns that may have no index.
+pub async fn marking_by_any_columns_counts_each(database: &dyn TestDatabase) -> TestResult {
+    let storage = database.open().await;
+    record(&*storage, 200).await?;
+    storage
+        .record_unihashes(vec![UnihashEntry { method: "other".to_owned(), ..entry("t7", unihash(7)) }])
+        .await?;
+    let by_taskhash = |number: u8| mark("m", [(Column::Taskhash, &format!("t{number}"))]);
+    let mut requests: Vec<MarkRequest> = (0..250).step_by(2).map(by_taskhash).collect();
+    requests.extend([by_taskhash(7), by_taskhash(2), by_taskhash(7)]);
+    let mut expected: Vec<u64> = (0..250).step_by(2).map(|number| u64::from(number < 200)).collect();
+    expected.extend([2, 1, 2]);
+    assert_eq!(storage.mark(requests).await?, expected);
+    assert_eq!(storage.gc_status().await?, status(Some("m"), 102, 99));
+    let by_mark = |old, method| mark("n", [(Column::GcMark, old), (Column::Method, method)]);
+    let by_method = |method| mark("n", [(Column::Method, method)]);
+    let requests = vec![by_mark("m", METHOD), by_mark("m", "other"), by_method("other"), by_method("none")];
+    assert_eq!(storage.mark(requests).await?, [101, 1, 1, 0]);
+    assert_eq!(
+        storage.mark(vec![by_method(METHOD), by_method("other"), by_method(METHOD)]).await?,
+        [200, 1, 200]
+    );
+    assert_eq!(storage.gc_status().await?, status(Some("n"), 201, 0));
+    Ok(())
+}
+
 pub async fn marking_by_a_mark_sees_the_marks_before(database: &dyn TestDatabase) -> TestResult {
     let storage = database.open().await;
     record(&*storage, 3).await?;
