@@ -68,7 +68,7 @@ const READERS: std::ops::RangeInclusive<usize> = 1..=16;
 /// # Other processes
 ///
 /// Every commit of another process is told by [`foreign_removals`](Storage::foreign_removals), as SQLite does
-/// not tell what it changed.
+/// not tell what it changed: within 200 ms, or after the own transaction that runs then, should that take longer.
 ///
 /// Dropping the storage without [`close`](Storage::close) loses nothing that was acknowledged.
 pub struct SqliteStorage {

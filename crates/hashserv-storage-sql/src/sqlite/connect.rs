@@ -8,7 +8,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{Instant, sleep};
 
 use super::error::{BUSY_SECONDS, is_busy, is_unwritable_place};
@@ -17,6 +17,9 @@ use crate::options::Synchronous;
 
 /// How often to try for a lock on which SQLite itself does not wait.
 const RETRY_INTERVAL: Duration = Duration::from_millis(25);
+/// For how long the connection that writes waits within SQLite, in milliseconds; then it looks for what others have
+/// committed meanwhile, and tries again.
+const WRITER_WAIT: &str = "PRAGMA busy_timeout = 50";
 /// The page size of a new database in bytes; one that exists keeps its own (SQLite's default is 4096).
 ///
 /// A report changes some ten pages, at random places of large tables: the smaller they are, the less is written to the
@@ -130,6 +133,7 @@ impl Connector {
             }
         };
         schema::create_or_upgrade(&mut writer).await?;
+        writer.execute(WRITER_WAIT).await?;
         Ok(writer)
     }
 

@@ -6,7 +6,7 @@ use hashserv_storage::StorageError;
 
 use crate::queue::SharedFailure;
 
-/// How long a statement waits for another process before it fails.
+/// How long a call waits for another process before it fails.
 pub(crate) const BUSY_SECONDS: u64 = 20;
 
 /// Primary result codes of SQLite (<https://sqlite.org/rescode.html>).
@@ -40,6 +40,13 @@ pub(crate) struct SharedError(Arc<sqlx::Error>);
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 struct SharedSource(Arc<sqlx::Error>);
+
+impl SharedError {
+    /// Whether another process held a lock for too long.
+    pub(crate) fn is_busy(&self) -> bool {
+        is_busy(&self.0)
+    }
+}
 
 impl SharedFailure for SharedError {
     fn storage_error(&self) -> StorageError {

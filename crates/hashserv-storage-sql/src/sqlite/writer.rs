@@ -1,13 +1,17 @@
 //! The one task that writes to the file.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use hashserv_storage::{MarkRequest, Unihash};
 use sqlx::SqlStr;
 use sqlx::sqlite::SqliteConnection;
+use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
-use tokio::time::Interval;
+use tokio::time::{Instant, Interval, sleep};
 
 use super::checkpoint::Log;
-use super::error::SharedError;
+use super::error::{BUSY_SECONDS, SharedError};
 use super::foreign::{ForeignCommits, poll_ticks};
 use super::json;
 use super::mark::mark;
@@ -16,13 +20,22 @@ use super::transaction;
 use crate::closing::Closing;
 use crate::queue::{Queue, Recordable as _, Transactions, queue, serve};
 
+/// How long to wait before what found the file locked is tried again.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// What writes, in its task.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    file: File,
+    log: Log,
+}
+
+/// The file through the connection that writes, with an eye on what others commit also while it waits.
+#[derive(Debug)]
+struct File {
     connection: SqliteConnection,
     commits: ForeignCommits,
     ticks: Interval,
-    log: Log,
 }
 
 /// A transaction by itself, made with `transaction!`, which gives an array of numbers.
@@ -41,8 +54,33 @@ impl Writer {
         closing: Closing,
     ) -> (Queue<Self>, JoinHandle<SqliteConnection>) {
         let (queue, jobs) = queue();
-        let writer = Writer { connection, commits, ticks: poll_ticks(), log };
-        (queue, tokio::spawn(async move { serve(writer, jobs, closing).await.connection }))
+        let writer = Writer { file: File { connection, commits, ticks: poll_ticks() }, log };
+        (queue, tokio::spawn(async move { serve(writer, jobs, closing).await.file.connection }))
+    }
+}
+
+impl File {
+    /// Waits until the checkpoints let it write.
+    async fn turn<'a>(&mut self, log: &'a Log) -> MutexGuard<'a, ()> {
+        let mut writing = pin!(log.writing());
+        loop {
+            tokio::select! {
+                biased;
+                turn = &mut writing => return turn,
+                _ = self.ticks.tick() => self.commits.check(&mut self.connection).await,
+            }
+        }
+    }
+
+    /// Whether to try again what was begun then and has failed: while another process has the lock, for some time.
+    async fn endures(&mut self, failure: &SharedError, begun: Instant) -> bool {
+        if !failure.is_busy() || begun.elapsed() >= Duration::from_secs(BUSY_SECONDS) {
+            return false;
+        }
+        self.commits.check_if_due(&mut self.connection).await;
+        // Mostly SQLite has waited; where it has not, others shall have the processor.
+        sleep(PAUSE).await;
+        true
     }
 }
 
@@ -52,24 +90,42 @@ impl Transactions for Writer {
     type Failure = SharedError;
 
     async fn record(&mut self, records: &[&Records]) -> Result<Vec<Unihash>, SharedError> {
-        let _writing = self.log.writing().await;
-        let unihashes = record(&mut self.connection, records).await?;
+        let begun = Instant::now();
+        let unihashes = loop {
+            let _writing = self.file.turn(&self.log).await;
+            match record(&mut self.file.connection, records).await {
+                Err(failure) if self.file.endures(&failure, begun).await => {}
+                result => break result?,
+            }
+        };
         self.log.add(records.iter().map(|records| records.count()).sum());
         Ok(unihashes)
     }
 
     async fn mark(&mut self, requests: &[&MarkRequest]) -> Result<Vec<u64>, SharedError> {
-        let _writing = self.log.writing().await;
-        let counts = mark(&mut self.connection, requests.iter().copied()).await?;
+        let begun = Instant::now();
+        let counts = loop {
+            let _writing = self.file.turn(&self.log).await;
+            match mark(&mut self.file.connection, requests.iter().copied()).await {
+                Err(failure) if self.file.endures(&failure, begun).await => {}
+                result => break result?,
+            }
+        };
         // A mark is in no index, so it changes one page and not some ten.
         self.log.add(requests.len().div_ceil(8));
         Ok(counts)
     }
 
     async fn run(&mut self, statements: Statements) -> Result<Vec<i64>, SharedError> {
-        let _writing = self.log.writing().await;
+        let begun = Instant::now();
         let Statements { sql, arguments } = statements;
-        let numbers = transaction::run(&mut self.connection, sql, arguments).await?;
+        let numbers = loop {
+            let _writing = self.file.turn(&self.log).await;
+            match transaction::run(&mut self.file.connection, sql.clone(), arguments.clone()).await {
+                Err(failure) if self.file.endures(&failure, begun).await => {}
+                result => break result?,
+            }
+        };
         let numbers = json::parse_numbers(&numbers).map_err(|error| sqlx::Error::Decode(error.into()))?;
         // The first tells how many rows were changed; what else a transaction does is as much as one.
         let changed = numbers.first().and_then(|changed| usize::try_from(*changed).ok());
@@ -78,17 +134,20 @@ impl Transactions for Writer {
     }
 
     async fn idle(&mut self) {
-        self.ticks.tick().await;
+        self.file.ticks.tick().await;
     }
 
     async fn tend(&mut self) {
-        self.commits.check_if_due(&mut self.connection).await;
+        let File { connection, commits, .. } = &mut self.file;
+        commits.check_if_due(connection).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use hashserv_storage::NewUser;
+    use sqlx::Executor as _;
+    use tempfile::TempDir;
     use tokio::sync::watch;
 
     use super::super::accounts;
@@ -96,23 +155,47 @@ mod tests {
     use super::*;
     use crate::options::Synchronous;
 
+    /// A writer, its log, and what tells of others' commits.
+    async fn start(directory: &TempDir) -> (Queue<Writer>, Log, watch::Receiver<u64>, watch::Sender<bool>) {
+        let mut connection = connect(directory).await;
+        let commits = ForeignCommits::begin(&mut connection).await.unwrap();
+        let (log, closing, foreign) = (Log::default(), watch::Sender::new(false), commits.subscribe());
+        let (queue, _) = Writer::start(connection, commits, log.clone(), Closing::of(&closing));
+        (queue, log, foreign, closing)
+    }
+
+    async fn connect(directory: &TempDir) -> SqliteConnection {
+        let path = directory.path().join("hashserv.db");
+        Connector::for_writing(&path, Synchronous::Normal).await.unwrap().1
+    }
+
+    async fn create_user(queue: &Queue<Writer>) -> bool {
+        let (name, token_hash, permissions) = ("u".to_owned(), String::new(), String::new());
+        accounts::create(queue, NewUser { name, token_hash, permissions }).await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_change_of_one_account_is_no_reason_to_move_the_log() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hashserv.db");
-        let (_, mut connection) = Connector::for_writing(&path, Synchronous::Normal).await.unwrap();
-        let commits = ForeignCommits::begin(&mut connection).await.unwrap();
-        let (log, closing) = (Log::default(), watch::Sender::new(false));
-        let (queue, task) = Writer::start(connection, commits, log.clone(), Closing::of(&closing));
-        let user = |name: &str| NewUser {
-            name: name.to_owned(),
-            token_hash: String::new(),
-            permissions: String::new(),
-        };
-        assert!(accounts::create(&queue, user("u")).await.unwrap());
-        assert!(!accounts::create(&queue, user("u")).await.unwrap());
+        let (queue, log, _, _closing) = start(&directory).await;
+        assert!(create_user(&queue).await);
+        assert!(!create_user(&queue).await);
         assert_eq!(log.records(), 2);
-        drop(queue);
-        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn commits_of_others_are_noticed_while_a_checkpoint_keeps_the_writer_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let (queue, log, mut foreign, _closing) = start(&directory).await;
+        let mut other = connect(&directory).await;
+        let pause = log.writing().await;
+        let changes = async {
+            for _ in 0..3 {
+                other.execute("INSERT INTO config (name) VALUES (random())").await.unwrap();
+                foreign.changed().await.unwrap();
+            }
+            drop(pause);
+        };
+        assert!(tokio::join!(create_user(&queue), changes).0);
     }
 }

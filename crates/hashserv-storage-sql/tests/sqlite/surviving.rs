@@ -59,6 +59,35 @@ async fn writes_wait_for_another_process_and_reads_do_not() {
     assert_eq!(waiting.await.unwrap().unwrap(), [Unihash::from([1; 32])]);
 }
 
+#[tokio::test]
+async fn what_others_commit_is_noticed_while_a_write_waits_for_them() {
+    let place = Place::new();
+    let storage = place.open().await;
+    let mut foreign = storage.foreign_removals();
+    let mut other = place.connect().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    for number in 0.. {
+        let name = format!("t{number}");
+        let writer = Arc::clone(&storage);
+        let waiting = tokio::spawn(async move { writer.report(vec![report(&name, &name, 1)]).await });
+        for _ in 0..3 {
+            foreign.mark_unchanged();
+            let commit = "INSERT INTO config (name) VALUES (random()); COMMIT; BEGIN IMMEDIATE";
+            other.execute(commit).await.unwrap();
+            foreign.changed().await.unwrap();
+        }
+        // It may get in between two of their transactions; then another one waits.
+        let waits = !waiting.is_finished();
+        if waits {
+            other.execute("COMMIT").await.unwrap();
+        }
+        waiting.await.unwrap().unwrap();
+        if waits {
+            return;
+        }
+    }
+}
+
 /// A trigger of ours refuses one report; those of others, gathered into the same transaction, are recorded.
 #[tokio::test]
 async fn a_report_that_fails_takes_no_other_with_it() {
