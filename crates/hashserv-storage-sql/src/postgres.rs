@@ -80,8 +80,8 @@ const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::boo
 ///
 /// Removals by other servers of this kind are told by [`foreign_removals`](Storage::foreign_removals) at
 /// once. Those by others are not announced; they are noticed in the statistics of the table, mostly within
-/// 2 seconds. Where announcements cannot be had (hot standbys, transaction poolers), a removal is told every
-/// 150 ms.
+/// 2 seconds; a unihash that somebody changes in place is not noticed. Where announcements cannot be had (hot
+/// standbys, transaction poolers), a removal is told every 150 ms.
 ///
 /// Dropping the storage without [`close`](Storage::close) loses nothing that was acknowledged.
 pub struct PostgresStorage {

@@ -3,7 +3,7 @@
 //! Ours tell it with `NOTIFY` in the transaction that removes, on a channel named after the table. While that
 //! cannot be heard (the connection is lost, a hot standby, a transaction pooler), a removal is assumed all
 //! the time. Nothing else notifies, BitBake's own server for one; its removals show in the statistics of the
-//! table, which it writes a second or so later.
+//! table, which it writes a second or so later. A unihash that somebody changes in place is not noticed.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::pin::pin;
@@ -30,8 +30,13 @@ const CHANNEL: &str = "SELECT 'hashserv_' || 'unihashes_v3'::regclass::oid";
 /// A number that changes with every removal by others.
 type Removals = watch::Sender<u64>;
 
-/// How many rows of the table anybody has removed; another number after a crash, or after a reset.
-const REMOVED_ROWS: &str = "SELECT pg_stat_get_tuples_deleted('unihashes_v3'::regclass)";
+/// How many rows of the table anybody has removed (another number after a crash, or after a reset), and the file in
+/// which it is, which is another one after a `TRUNCATE`.
+const STATE: &str = "\
+    SELECT pg_stat_get_tuples_deleted('unihashes_v3'::regclass), pg_relation_filenode('unihashes_v3'::regclass)::bigint";
+
+/// What [`STATE`] tells.
+type State = (Option<i64>, Option<i64>);
 
 /// What a storage calls itself in notifications, so that it knows its own.
 pub(crate) fn random_origin() -> String {
@@ -42,9 +47,9 @@ pub(crate) fn random_origin() -> String {
 pub(crate) async fn follow(server: Arc<Server>, origin: String, removals: Removals, mut closing: Closing) {
     let following = async {
         loop {
-            let listener = meanwhile_assuming(&removals, listen(&server)).await;
+            let (listener, known) = meanwhile_assuming(&removals, listen(&server)).await;
             assume_removal(&removals);
-            let lost = hear(listener, &origin, &removals).await;
+            let lost = hear(listener, known, &origin, &removals).await;
             assume_removal(&removals);
             tracing::info!(reason = %lost, "removals by other servers cannot be heard of, connecting anew");
         }
@@ -68,32 +73,32 @@ async fn meanwhile_assuming<T>(removals: &Removals, work: impl Future<Output = T
     }
 }
 
-/// Begins to listen, as soon as that is possible. Behind a transaction pooler it never is, though it seems so.
-async fn listen(server: &Server) -> PgListener {
+/// Begins to listen, as soon as that is possible, and tells the state of the table then. Behind a transaction pooler it never is, though it seems so.
+async fn listen(server: &Server) -> (PgListener, State) {
     if server.is_pooled() {
         std::future::pending::<()>().await;
     }
     loop {
         match listen_once(server).await {
-            Ok(listener) => return listener,
+            Ok(listening) => return listening,
             Err(error) => tracing::debug!(%error, "cannot listen for removals"),
         }
         sleep(RECONNECT_PAUSE).await;
     }
 }
 
-async fn listen_once(server: &Server) -> Result<PgListener, sqlx::Error> {
+async fn listen_once(server: &Server) -> Result<(PgListener, State), sqlx::Error> {
     let mut listener = server.listener().await?;
     let channel: String = sqlx::query_scalar(CHANNEL).fetch_one(&mut listener).await?;
     listener.listen(&channel).await?;
-    Ok(listener)
+    let known = state(&mut listener).await?;
+    Ok((listener, known))
 }
 
 /// Hears of removals until that fails; tells why it did.
-async fn hear(mut listener: PgListener, origin: &str, removals: &Removals) -> String {
+async fn hear(mut listener: PgListener, mut known: State, origin: &str, removals: &Removals) -> String {
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = None;
     loop {
         tokio::select! {
             heard = listener.try_recv() => match heard {
@@ -102,9 +107,9 @@ async fn hear(mut listener: PgListener, origin: &str, removals: &Removals) -> St
                 Ok(None) => return "the connection was lost".to_owned(),
                 Err(error) => return error.to_string(),
             },
-            _ = heartbeat.tick() => match timeout(HEARTBEAT_LIMIT, removed_rows(&mut listener)).await {
-                Ok(Ok(removed)) => {
-                    if known.replace(removed).is_some_and(|known| known != removed) {
+            _ = heartbeat.tick() => match timeout(HEARTBEAT_LIMIT, state(&mut listener)).await {
+                Ok(Ok(state)) => {
+                    if std::mem::replace(&mut known, state) != state {
                         assume_removal(removals);
                     }
                 }
@@ -115,8 +120,8 @@ async fn hear(mut listener: PgListener, origin: &str, removals: &Removals) -> St
     }
 }
 
-async fn removed_rows(listener: &mut PgListener) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar(REMOVED_ROWS).fetch_one(listener).await
+async fn state(listener: &mut PgListener) -> Result<State, sqlx::Error> {
+    sqlx::query_as(STATE).fetch_one(listener).await
 }
 
 fn assume_removal(removals: &Removals) {
