@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::table::Table;
 
-/// How many misses are remembered; 16 bytes each and some.
+/// How many misses are remembered: 32 bytes each and its share of the index.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Remembers for a short while what the upstream did not know, so that a wave of unknown hashes is not
