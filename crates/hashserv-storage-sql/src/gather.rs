@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
+
+use crate::closing::Closing;
 
 /// Something that waits in a queue.
 pub(crate) trait Weighed {
@@ -22,6 +25,24 @@ pub(crate) fn gather<T: Weighed>(first: T, queue: &mut Receiver<T>, bound: usize
         gathered.push_back(next);
     }
     gathered
+}
+
+/// Waits for something in a queue that several take from, and gathers; `None` when there will be no more, which is
+/// when it is empty after `closing` has begun.
+pub(crate) async fn next_batch<T: Weighed>(
+    queue: &Mutex<Receiver<T>>,
+    bound: usize,
+    closing: &mut Closing,
+) -> Option<VecDeque<T>> {
+    let mut queue = queue.lock().await;
+    let first = tokio::select! {
+        first = queue.recv() => first,
+        _ = closing.begun() => {
+            queue.close();
+            queue.recv().await
+        }
+    };
+    Some(gather(first?, &mut queue, bound))
 }
 
 #[cfg(test)]

@@ -61,13 +61,14 @@ const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::boo
 ///
 /// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. While the
 /// database is away, calls are tried again for 10 seconds and then fail with [`StorageError::Timeout`]. So
-/// does a write that waits 20 seconds for other servers.
+/// does a write that waits 20 seconds for other servers, or for those before it and the database, and a look-up that
+/// waits 10 seconds for its turn.
 ///
 /// An attempt that has begun is not cut short by that. It takes 5 seconds at most to try a connection that was
-/// idle and 10 to make one. Then the database has 30 seconds for a look-up, 10 for rows and for a change of an
-/// account, 60 for another write, 300 for a search through a whole table; what takes longer fails with
-/// [`StorageError::Timeout`]. So do rows for which no connection is free for 10 seconds, and searches for
-/// which there is none for 300.
+/// idle and 10 to make one. Then the database has 10 seconds for a look-up, for rows and for a change of an
+/// account, until 25 after the call for a report, 60 for another write, 300 for a search through a whole table; what
+/// takes longer fails with [`StorageError::Timeout`]. So do rows for which no connection is free for 10 seconds, and
+/// searches for which there is none for 300.
 ///
 /// # Long work
 ///

@@ -5,21 +5,28 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use hashserv_storage::{MarkRequest, StorageError, Unihash};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::closing::Closing;
 use crate::gather::{Weighed, gather};
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
+/// For how long what a call needs is waited for, from when the call was made. Clients give up after 30 seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// At how many bytes a transaction is full.
 const TRANSACTION_BYTES: usize = 4 << 20;
 /// What an item weighs besides its text, so that a transaction has 1024 items at most.
 const ITEM_BYTES: usize = TRANSACTION_BYTES / 1024;
 
 /// How a backend writes: each call is one transaction.
+///
+/// `until` is when the caller has waited long enough, or the first of the callers: a transaction that fails then for
+/// want of the database is not tried again.
 pub(crate) trait Transactions: Send {
     /// What one caller wants recorded.
     type Records: Recordable;
@@ -32,18 +39,21 @@ pub(crate) trait Transactions: Send {
     fn record(
         &mut self,
         records: &[&Self::Records],
+        until: Instant,
     ) -> impl Future<Output = Result<Vec<Unihash>, Self::Failure>> + Send;
 
     /// Marks for one request after the other; gives how many rows each matched.
     fn mark(
         &mut self,
         requests: &[&MarkRequest],
+        until: Instant,
     ) -> impl Future<Output = Result<Vec<u64>, Self::Failure>> + Send;
 
     /// Runs statements.
     fn run(
         &mut self,
         statements: Self::Statements,
+        until: Instant,
     ) -> impl Future<Output = Result<Vec<i64>, Self::Failure>> + Send;
 
     /// Waits until there is something to [`tend`](Self::tend) to. May be dropped at any time.
@@ -88,15 +98,24 @@ pub(crate) struct Queue<T: Transactions> {
 /// The task's end of the queue.
 pub(crate) type Jobs<T> = mpsc::Receiver<Job<T>>;
 
-/// What one caller wants written, and where the answer goes.
+/// What one caller wants written.
 #[derive(Debug)]
 pub(crate) enum Job<T: Transactions> {
-    Record(T::Records, Reply<Unihash>),
-    Mark(Vec<MarkRequest>, Reply<u64>),
-    Statements(T::Statements, Reply<i64>),
+    Record(Call<T::Records, Unihash>),
+    Mark(Call<Vec<MarkRequest>, u64>),
+    Statements(Call<T::Statements, i64>),
 }
 
-type Reply<T> = oneshot::Sender<Result<Vec<T>, StorageError>>;
+/// What a caller has given, how long it waits, and where the answer goes.
+#[derive(Debug)]
+pub(crate) struct Call<I, R> {
+    item: I,
+    until: Instant,
+    reply: Reply<R>,
+}
+
+/// Where the answer to one caller goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<Vec<T>, StorageError>>;
 
 /// A queue, and what comes out of it.
 pub(crate) fn queue<T: Transactions>() -> (Queue<T>, Jobs<T>) {
@@ -113,20 +132,21 @@ impl<T: Transactions> Clone for Queue<T> {
 
 impl<T: Transactions> Queue<T> {
     pub(crate) async fn record(&self, records: T::Records) -> Result<Vec<Unihash>, StorageError> {
-        self.ask(|reply| Job::Record(records, reply)).await
+        self.ask(records, Job::Record).await
     }
 
     pub(crate) async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
-        self.ask(|reply| Job::Mark(requests, reply)).await
+        self.ask(requests, Job::Mark).await
     }
 
     pub(crate) async fn run(&self, statements: T::Statements) -> Result<Vec<i64>, StorageError> {
-        self.ask(|reply| Job::Statements(statements, reply)).await
+        self.ask(statements, Job::Statements).await
     }
 
-    async fn ask<R>(&self, job: impl FnOnce(Reply<R>) -> Job<T>) -> Result<Vec<R>, StorageError> {
+    async fn ask<I, R>(&self, item: I, job: fn(Call<I, R>) -> Job<T>) -> Result<Vec<R>, StorageError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(job(reply)).await.map_err(|_| StorageError::Closed)?;
+        let call = Call { item, until: Instant::now() + PATIENCE, reply };
+        self.jobs.send(job(call)).await.map_err(|_| StorageError::Closed)?;
         answer.await.map_err(|_| StorageError::Closed)?
     }
 }
@@ -134,9 +154,9 @@ impl<T: Transactions> Queue<T> {
 impl<T: Transactions> Weighed for Job<T> {
     fn weight(&self) -> usize {
         match self {
-            Job::Record(records, _) => records.count() * ITEM_BYTES + records.bytes(),
-            Job::Mark(requests, _) => requests.len() * ITEM_BYTES,
-            Job::Statements(..) => ITEM_BYTES,
+            Job::Record(call) => call.item.count() * ITEM_BYTES + call.item.bytes(),
+            Job::Mark(call) => call.item.len() * ITEM_BYTES,
+            Job::Statements(_) => ITEM_BYTES,
         }
     }
 }
@@ -167,33 +187,33 @@ pub(crate) async fn serve<T: Transactions>(
 async fn run_all<T: Transactions>(transactions: &mut T, mut jobs: VecDeque<Job<T>>) {
     while let Some(job) = jobs.pop_front() {
         match job {
-            Job::Record(first, reply) => {
-                let batch = with_more((first, reply), &mut jobs, |job, batch| match job {
-                    Job::Record(records, reply) if records.kind() == batch[0].0.kind() => {
-                        Ok((records, reply))
-                    }
+            Job::Record(first) => {
+                let batch = with_more(first, &mut jobs, |job, first| match job {
+                    Job::Record(call) if call.item.kind() == first.item.kind() => Ok(call),
                     other => Err(other),
                 });
                 record_all(transactions, batch).await;
             }
-            Job::Mark(first, reply) => {
-                let batch = with_more((first, reply), &mut jobs, |job, _| match job {
-                    Job::Mark(requests, reply) => Ok((requests, reply)),
+            Job::Mark(first) => {
+                let batch = with_more(first, &mut jobs, |job, _| match job {
+                    Job::Mark(call) => Ok(call),
                     other => Err(other),
                 });
                 mark_all(transactions, batch).await;
             }
-            Job::Statements(statements, reply) => answer(reply, transactions.run(statements).await),
+            Job::Statements(Call { item, until, reply }) => {
+                answer(reply, transactions.run(item, until).await);
+            }
         }
         transactions.tend().await;
     }
 }
 
 /// The first of a kind and those that follow it directly.
-fn with_more<T, J>(first: T, jobs: &mut VecDeque<J>, same_kind: fn(J, &[T]) -> Result<T, J>) -> Vec<T> {
+fn with_more<T, J>(first: T, jobs: &mut VecDeque<J>, same_kind: fn(J, &T) -> Result<T, J>) -> Vec<T> {
     let mut batch = vec![first];
     while let Some(job) = jobs.pop_front() {
-        match same_kind(job, &batch) {
+        match same_kind(job, &batch[0]) {
             Ok(item) => batch.push(item),
             Err(other) => {
                 jobs.push_front(other);
@@ -204,45 +224,51 @@ fn with_more<T, J>(first: T, jobs: &mut VecDeque<J>, same_kind: fn(J, &[T]) -> R
     batch
 }
 
-async fn record_all<T: Transactions>(transactions: &mut T, batch: Vec<(T::Records, Reply<Unihash>)>) {
-    let all: Vec<&T::Records> = batch.iter().map(|(records, _)| records).collect();
-    match transactions.record(&all).await {
-        Ok(unihashes) => hand_out(unihashes, batch, T::Records::count),
-        Err(failure) if batch.len() == 1 || failure.concerns_all() => refuse_all(batch, &failure),
-        // One of them is at fault, and the others must not suffer for it.
-        Err(_) => {
-            for (records, reply) in batch {
-                answer(reply, transactions.record(&[&records]).await);
+async fn record_all<T: Transactions>(transactions: &mut T, batch: Vec<Call<T::Records, Unihash>>) {
+    let all: Vec<&T::Records> = batch.iter().map(|call| &call.item).collect();
+    let result = transactions.record(&all, batch[0].until).await;
+    if !is_of_one(&result, batch.len()) {
+        return answer_all(batch.into_iter().map(|call| (call.item.count(), call.reply)), result);
+    }
+    for Call { item, until, reply } in batch {
+        answer(reply, transactions.record(&[&item], until).await);
+    }
+}
+
+async fn mark_all<T: Transactions>(transactions: &mut T, batch: Vec<Call<Vec<MarkRequest>, u64>>) {
+    let all: Vec<&MarkRequest> = batch.iter().flat_map(|call| &call.item).collect();
+    let result = transactions.mark(&all, batch[0].until).await;
+    if !is_of_one(&result, batch.len()) {
+        return answer_all(batch.into_iter().map(|call| (call.item.len(), call.reply)), result);
+    }
+    for Call { item, until, reply } in batch {
+        answer(reply, transactions.mark(&item.iter().collect::<Vec<_>>(), until).await);
+    }
+}
+
+/// Whether one of several callers is at fault, for whom the others must not suffer.
+fn is_of_one<R>(result: &Result<R, impl SharedFailure>, callers: usize) -> bool {
+    callers > 1 && result.as_ref().is_err_and(|failure| !failure.concerns_all())
+}
+
+/// Gives every caller as many of the results as it waits for, or tells all of the failure.
+pub(crate) fn answer_all<R>(
+    callers: impl Iterator<Item = (usize, Reply<R>)>,
+    result: Result<Vec<R>, impl SharedFailure>,
+) {
+    match result {
+        Ok(results) => {
+            let mut results = results.into_iter();
+            for (count, reply) in callers {
+                // A caller that has gone wants no answer.
+                let _ = reply.send(Ok(results.by_ref().take(count).collect()));
             }
         }
-    }
-}
-
-async fn mark_all<T: Transactions>(transactions: &mut T, batch: Vec<(Vec<MarkRequest>, Reply<u64>)>) {
-    let all: Vec<&MarkRequest> = batch.iter().flat_map(|(requests, _)| requests).collect();
-    match transactions.mark(&all).await {
-        Ok(counts) => hand_out(counts, batch, Vec::len),
-        Err(failure) if batch.len() == 1 || failure.concerns_all() => refuse_all(batch, &failure),
-        Err(_) => {
-            for (requests, reply) in batch {
-                answer(reply, transactions.mark(&requests.iter().collect::<Vec<_>>()).await);
+        Err(failure) => {
+            for (_, reply) in callers {
+                let _ = reply.send(Err(failure.storage_error()));
             }
         }
-    }
-}
-
-/// Gives every caller as many of the results as it waits for.
-fn hand_out<I, R>(results: Vec<R>, batch: Vec<(I, Reply<R>)>, count: impl Fn(&I) -> usize) {
-    let mut results = results.into_iter();
-    for (item, reply) in batch {
-        // A caller that has gone wants no answer.
-        let _ = reply.send(Ok(results.by_ref().take(count(&item)).collect()));
-    }
-}
-
-fn refuse_all<I, R>(batch: Vec<(I, Reply<R>)>, failure: &impl SharedFailure) {
-    for (_, reply) in batch {
-        let _ = reply.send(Err(failure.storage_error()));
     }
 }
 
@@ -262,6 +288,7 @@ mod tests {
     #[derive(Debug, Default)]
     struct Script {
         transactions: Arc<Mutex<Vec<Vec<u8>>>>,
+        deadlines: Arc<Mutex<Vec<Instant>>>,
         fails_for_all: bool,
     }
 
@@ -302,7 +329,8 @@ mod tests {
         type Statements = u8;
         type Failure = Failed;
 
-        async fn record(&mut self, records: &[&Numbers]) -> Result<Vec<Unihash>, Failed> {
+        async fn record(&mut self, records: &[&Numbers], until: Instant) -> Result<Vec<Unihash>, Failed> {
+            self.deadlines.lock().unwrap().push(until);
             let numbers: Vec<u8> = records.iter().flat_map(|records| records.1.iter().copied()).collect();
             self.transactions.lock().unwrap().push(numbers.clone());
             if numbers.contains(&0) {
@@ -311,12 +339,12 @@ mod tests {
             Ok(numbers.into_iter().map(|number| Unihash::from([number; 32])).collect())
         }
 
-        async fn mark(&mut self, requests: &[&MarkRequest]) -> Result<Vec<u64>, Failed> {
+        async fn mark(&mut self, requests: &[&MarkRequest], _: Instant) -> Result<Vec<u64>, Failed> {
             self.transactions.lock().unwrap().push(Vec::new());
             Ok(vec![1; requests.len()])
         }
 
-        async fn run(&mut self, statements: u8) -> Result<Vec<i64>, Failed> {
+        async fn run(&mut self, statements: u8, _: Instant) -> Result<Vec<i64>, Failed> {
             self.transactions.lock().unwrap().push(vec![statements]);
             Ok(vec![i64::from(statements)])
         }
@@ -377,5 +405,23 @@ mod tests {
         let (heard, transactions) = serve_waiting(script, &calls).await;
         assert_eq!(heard, [None, None]);
         assert_eq!(transactions, [[1, 0]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_waited_has_less_time_left() {
+        let script = Script::default();
+        let deadlines = Arc::clone(&script.deadlines);
+        let (queue, jobs) = queue::<Script>();
+        let begin = Instant::now();
+        let asking = futures_util::future::join_all((1..3).map(|number| {
+            let queue = queue.clone();
+            async move { queue.record(Numbers(Kind::Reports, vec![number])).await.unwrap() }
+        }));
+        let serving = async {
+            tokio::time::advance(PATIENCE / 2).await;
+            serve(script, jobs, Closing::of(&watch::Sender::new(true))).await
+        };
+        tokio::join!(asking, serving);
+        assert_eq!(*deadlines.lock().unwrap(), [begin + PATIENCE]);
     }
 }

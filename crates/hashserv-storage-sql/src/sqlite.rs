@@ -54,7 +54,7 @@ const READERS: std::ops::RangeInclusive<usize> = 1..=16;
 /// # Bounds
 ///
 /// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A write waits
-/// up to 20 seconds for other processes, then fails with [`StorageError::Timeout`]. What reads whole tables
+/// up to 20 seconds for other processes (and for those before it), then fails with [`StorageError::Timeout`]. What reads whole tables
 /// ([`gc_status`](Storage::gc_status), [`usage`](Storage::usage), searching for what to remove) does so one after
 /// the other: each waits up to 300 seconds for the one before it, then fails likewise.
 ///

@@ -1,6 +1,5 @@
 //! Look-ups: gathered from all callers, answered many at a time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,22 +8,25 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Row as _};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::error::Failure;
 use super::link::Link;
 use super::patience::Patience;
 use super::texts::Texts;
 use crate::closing::Closing;
-use crate::gather::{Weighed, gather};
-use crate::queue::SharedFailure as _;
+use crate::gather::{Weighed, next_batch};
+use crate::queue::{Reply, SharedFailure as _, answer_all};
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
 /// At how many keys one statement is full. Larger ones are hardly faster; these let one large batch have several
 /// connections at once.
 const STATEMENT_KEYS: usize = 128;
+/// How long a look-up may wait for its turn; clients give up after 30 seconds.
+const QUEUE_LIMIT: Duration = Duration::from_secs(10);
 /// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// A scalar subquery for each key: whatever the statistics say, it can only be planned as a look into the
 /// index for each. A join with the keys would be planned by guesses, and has been seen to take 500 times as
@@ -49,14 +51,19 @@ pub(crate) struct Lookups {
     queue: mpsc::Sender<Lookup>,
 }
 
-/// What one caller asks, and where the answer goes.
+/// What one caller asks, and since when it waits.
 #[derive(Debug)]
-enum Lookup {
-    Unihashes(TaskKeys, Answers<Option<Unihash>>),
-    Exist(Texts, Answers<bool>),
+struct Lookup {
+    asked: Instant,
+    question: Question,
 }
 
-type Answers<T> = oneshot::Sender<Result<Vec<T>, StorageError>>;
+/// What is asked, and where the answer goes.
+#[derive(Debug)]
+enum Question {
+    Unihashes(TaskKeys, Reply<Option<Unihash>>),
+    Exist(Texts, Reply<bool>),
+}
 
 #[derive(Debug, Default)]
 struct TaskKeys {
@@ -64,11 +71,23 @@ struct TaskKeys {
     taskhashes: Texts,
 }
 
+impl Question {
+    /// Tells the caller that it has waited for too long.
+    fn refuse(self) {
+        let error = Failure::all_in_use(QUEUE_LIMIT).storage_error();
+        // A caller that has gone wants no answer.
+        match self {
+            Question::Unihashes(_, reply) => drop(reply.send(Err(error))),
+            Question::Exist(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
 impl Weighed for Lookup {
     fn weight(&self) -> usize {
-        match self {
-            Lookup::Unihashes(keys, _) => keys.taskhashes.count(),
-            Lookup::Exist(unihashes, _) => unihashes.count(),
+        match &self.question {
+            Question::Unihashes(keys, _) => keys.taskhashes.count(),
+            Question::Exist(unihashes, _) => unihashes.count(),
         }
     }
 }
@@ -84,37 +103,39 @@ impl Lookups {
     }
 
     pub(crate) async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, StorageError> {
-        let lookups = keys.chunks(STATEMENT_KEYS).map(|keys| {
+        let questions = keys.chunks(STATEMENT_KEYS).map(|keys| {
             let mut texts = TaskKeys::default();
             for key in keys {
                 texts.methods.push(key.method);
                 texts.taskhashes.push(key.taskhash);
             }
-            |reply| Lookup::Unihashes(texts, reply)
+            |reply| Question::Unihashes(texts, reply)
         });
-        self.ask(lookups).await
+        self.ask(questions).await
     }
 
     pub(crate) async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError> {
-        let lookups = unihashes.chunks(STATEMENT_KEYS).map(|unihashes| {
+        let questions = unihashes.chunks(STATEMENT_KEYS).map(|unihashes| {
             let mut texts = Texts::default();
             for unihash in unihashes {
                 texts.push(&unihash.to_string());
             }
-            |reply| Lookup::Exist(texts, reply)
+            |reply| Question::Exist(texts, reply)
         });
-        self.ask(lookups).await
+        self.ask(questions).await
     }
 
     /// Has all parts under way before it waits for the first.
-    async fn ask<T, F>(&self, lookups: impl Iterator<Item = F>) -> Result<Vec<T>, StorageError>
+    async fn ask<T, F>(&self, questions: impl Iterator<Item = F>) -> Result<Vec<T>, StorageError>
     where
-        F: FnOnce(Answers<T>) -> Lookup,
+        F: FnOnce(Reply<T>) -> Question,
     {
+        let asked = Instant::now();
         let mut answers = Vec::new();
-        for lookup in lookups {
+        for question in questions {
             let (sender, answer) = oneshot::channel();
-            self.queue.send(lookup(sender)).await.map_err(|_| StorageError::Closed)?;
+            let lookup = Lookup { asked, question: question(sender) };
+            self.queue.send(lookup).await.map_err(|_| StorageError::Closed)?;
             answers.push(answer);
         }
         let mut found = Vec::new();
@@ -126,46 +147,31 @@ impl Lookups {
 }
 
 async fn serve(mut link: Link, queue: Arc<Mutex<mpsc::Receiver<Lookup>>>, mut closing: Closing) {
-    while let Some(lookups) = next_batch(&queue, &mut closing).await {
+    while let Some(lookups) = next_batch(&queue, STATEMENT_KEYS, &mut closing).await {
         let mut unihashes = Vec::new();
         let mut exist = Vec::new();
-        for lookup in lookups {
-            match lookup {
-                Lookup::Unihashes(keys, reply) => unihashes.push((keys, reply)),
-                Lookup::Exist(keys, reply) => exist.push((keys, reply)),
+        for Lookup { asked, question } in lookups {
+            match question {
+                late if asked.elapsed() > QUEUE_LIMIT => late.refuse(),
+                Question::Unihashes(keys, reply) => unihashes.push((keys, reply)),
+                Question::Exist(keys, reply) => exist.push((keys, reply)),
             }
         }
         if !unihashes.is_empty() {
             let found = find_unihashes(&mut link, &unihashes).await;
-            answer(unihashes, |keys| keys.taskhashes.count(), found);
+            answer_all(unihashes.into_iter().map(|(keys, reply)| (keys.taskhashes.count(), reply)), found);
         }
         if !exist.is_empty() {
             let found = find_existing(&mut link, &exist).await;
-            answer(exist, Texts::count, found);
+            answer_all(exist.into_iter().map(|(keys, reply)| (keys.count(), reply)), found);
         }
     }
     link.close().await;
 }
 
-/// Waits for look-ups; `None` when there will be no more.
-async fn next_batch(
-    queue: &Mutex<mpsc::Receiver<Lookup>>,
-    closing: &mut Closing,
-) -> Option<VecDeque<Lookup>> {
-    let mut queue = queue.lock().await;
-    let first = tokio::select! {
-        first = queue.recv() => first,
-        _ = closing.begun() => {
-            queue.close();
-            queue.recv().await
-        }
-    };
-    Some(gather(first?, &mut queue, STATEMENT_KEYS))
-}
-
 async fn find_unihashes(
     link: &mut Link,
-    callers: &[(TaskKeys, Answers<Option<Unihash>>)],
+    callers: &[(TaskKeys, Reply<Option<Unihash>>)],
 ) -> Result<Vec<Option<Unihash>>, Failure> {
     let methods: Vec<_> = callers.iter().flat_map(|(keys, _)| keys.methods.iter()).collect();
     let taskhashes: Vec<_> = callers.iter().flat_map(|(keys, _)| keys.taskhashes.iter()).collect();
@@ -178,7 +184,7 @@ async fn find_unihashes(
     Ok(found.into_iter().map(|unihash| unihash.as_deref().map(Unihash::from_stored)).collect())
 }
 
-async fn find_existing(link: &mut Link, callers: &[(Texts, Answers<bool>)]) -> Result<Vec<bool>, Failure> {
+async fn find_existing(link: &mut Link, callers: &[(Texts, Reply<bool>)]) -> Result<Vec<bool>, Failure> {
     let unihashes: Vec<_> = callers.iter().flat_map(|(keys, _)| keys.iter()).collect();
     let found: Vec<Option<bool>> = find(link, UNIHASHES_EXIST, &[Argument::Many(&unihashes)]).await?;
     Ok(found.into_iter().map(|exists| exists == Some(true)).collect())
@@ -222,22 +228,4 @@ where
     keys.iter().try_for_each(add).map_err(sqlx::Error::Encode)?;
     let rows = link.fetch_all(sql, arguments, LIMIT).await?;
     Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
-}
-
-/// Gives each caller its part of the results.
-fn answer<K, T>(callers: Vec<(K, Answers<T>)>, count: fn(&K) -> usize, found: Result<Vec<T>, Failure>) {
-    match found {
-        Ok(found) => {
-            let mut found = found.into_iter();
-            for (keys, reply) in callers {
-                // A caller that has gone wants no answer.
-                let _ = reply.send(Ok(found.by_ref().take(count(&keys)).collect()));
-            }
-        }
-        Err(failure) => {
-            for (_, reply) in callers {
-                let _ = reply.send(Err(failure.storage_error()));
-            }
-        }
-    }
 }

@@ -24,6 +24,11 @@ impl Patience {
         Patience { until: Instant::now() + PATIENCE, pause: FIRST_PAUSE }
     }
 
+    /// As [`begin`](Self::begin), but it ends at `latest`.
+    pub(crate) fn at_most_until(latest: Instant) -> Self {
+        Patience { until: latest.min(Instant::now() + PATIENCE), pause: FIRST_PAUSE }
+    }
+
     /// Waits a little and gives true, if there is sense in trying again what may be done twice.
     pub(crate) async fn endures(&mut self, failure: &Failure) -> bool {
         failure.is_passing() && self.pause().await

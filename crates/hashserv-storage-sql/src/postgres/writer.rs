@@ -6,7 +6,7 @@ use hashserv_storage::{MarkRequest, Unihash};
 use serde::de::DeserializeOwned;
 use sqlx::{SqlSafeStr as _, SqlStr};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::error::Failure;
 use super::link::Link;
@@ -17,8 +17,10 @@ use super::transaction;
 use crate::closing::Closing;
 use crate::queue::{Queue, Recordable as _, Transactions, queue, serve};
 
-/// How long a transaction may take; it waits for the lock for 20 seconds of them at most.
+/// How long a transaction may take that marks or removes; it waits for the lock for 20 seconds of them at most.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long one that records may take beyond the time when the first caller has waited long enough.
+const RECORD_LIMIT: Duration = Duration::from_secs(5);
 
 /// What writes, in its task.
 #[derive(Debug)]
@@ -55,10 +57,15 @@ impl Writer {
         program: SqlStr,
         input: &str,
         repeat: Repeat,
+        until: Instant,
     ) -> Result<T, Failure> {
-        let mut patience = Patience::begin();
+        let mut patience = Patience::at_most_until(until);
         loop {
-            let failure = match self.transact_once(program.clone(), input).await {
+            let limit = match repeat {
+                Repeat::Always => until.saturating_duration_since(Instant::now()) + RECORD_LIMIT,
+                Repeat::Never => LIMIT,
+            };
+            let failure = match self.transact_once(program.clone(), input, limit).await {
                 Ok(output) => return serde_json::from_str(&output).map_err(decode_error),
                 Err(failure) => failure,
             };
@@ -72,10 +79,16 @@ impl Writer {
         }
     }
 
-    async fn transact_once(&mut self, program: SqlStr, input: &str) -> Result<String, Failure> {
-        let connection = self.link.ready().await?;
-        let result = timeout(LIMIT, transaction::run(connection, program, input)).await;
-        self.link.after(result, LIMIT)
+    async fn transact_once(
+        &mut self,
+        program: SqlStr,
+        input: &str,
+        limit: Duration,
+    ) -> Result<String, Failure> {
+        let ready = timeout(limit, self.link.ready()).await;
+        let connection = ready.map_err(|_| Failure::no_answer(limit))??;
+        let result = timeout(limit, transaction::run(connection, program, input)).await;
+        self.link.after(result, limit)
     }
 }
 
@@ -84,22 +97,22 @@ impl Transactions for Writer {
     type Statements = Program;
     type Failure = Failure;
 
-    async fn record(&mut self, records: &[&Records]) -> Result<Vec<Unihash>, Failure> {
+    async fn record(&mut self, records: &[&Records], until: Instant) -> Result<Vec<Unihash>, Failure> {
         let Some(first) = records.first() else { return Ok(Vec::new()) };
         let program = record::program(first.kind());
         let input = record::input(records.iter().copied());
-        let texts: Vec<String> = self.transact(program, &input, Repeat::Always).await?;
+        let texts: Vec<String> = self.transact(program, &input, Repeat::Always, until).await?;
         Ok(texts.iter().map(|text| Unihash::from_stored(text)).collect())
     }
 
-    async fn mark(&mut self, requests: &[&MarkRequest]) -> Result<Vec<u64>, Failure> {
+    async fn mark(&mut self, requests: &[&MarkRequest], until: Instant) -> Result<Vec<u64>, Failure> {
         let input = mark::input(requests.iter().copied()).map_err(decode_error)?;
-        self.transact(mark::MARK.into_sql_str(), &input, Repeat::Never).await
+        self.transact(mark::MARK.into_sql_str(), &input, Repeat::Never, until).await
     }
 
     /// Where it is not known whether the removal was committed, this fails.
-    async fn run(&mut self, program: Program) -> Result<Vec<i64>, Failure> {
-        self.transact(program.sql, &program.input, Repeat::Never).await
+    async fn run(&mut self, program: Program, until: Instant) -> Result<Vec<i64>, Failure> {
+        self.transact(program.sql, &program.input, Repeat::Never, until).await
     }
 }
 

@@ -6,7 +6,7 @@ use hashserv_storage::StorageError;
 
 use crate::queue::SharedFailure;
 
-/// How long a call waits for another process before it fails.
+/// How long a statement waits for another process before it fails; for those that write see the queue.
 pub(crate) const BUSY_SECONDS: u64 = 20;
 
 /// Primary result codes of SQLite (<https://sqlite.org/rescode.html>).
@@ -84,5 +84,5 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
 }
 
 fn busy_text() -> String {
-    format!("another process held the lock of the database for {BUSY_SECONDS} seconds")
+    "another process held the lock of the database for too long".to_owned()
 }

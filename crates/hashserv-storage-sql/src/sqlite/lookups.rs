@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use super::error::SharedError;
 use super::json::{self, Items};
 use crate::closing::Closing;
-use crate::gather::{Weighed, gather};
-use crate::queue::SharedFailure as _;
+use crate::gather::{Weighed, next_batch};
+use crate::queue::{Reply, answer_all};
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
@@ -38,15 +38,13 @@ pub(crate) struct Lookups {
 #[derive(Debug)]
 struct Lookup {
     items: Items,
-    reply: Reply,
+    question: Question,
 }
 
-type Answers<T> = oneshot::Sender<Result<Vec<T>, StorageError>>;
-
 #[derive(Debug)]
-enum Reply {
-    Unihashes(Answers<Option<Unihash>>),
-    Exist(Answers<bool>),
+enum Question {
+    Unihashes(Reply<Option<Unihash>>),
+    Exist(Reply<bool>),
 }
 
 impl Weighed for Lookup {
@@ -71,20 +69,20 @@ impl Lookups {
 
     pub(crate) async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, StorageError> {
         let items = Items::of_task_keys(keys.iter().copied());
-        self.ask(items, Reply::Unihashes).await
+        self.ask(items, Question::Unihashes).await
     }
 
     pub(crate) async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError> {
-        self.ask(Items::of_texts(unihashes), Reply::Exist).await
+        self.ask(Items::of_texts(unihashes), Question::Exist).await
     }
 
     async fn ask<T>(
         &self,
         items: Items,
-        reply: impl FnOnce(Answers<T>) -> Reply,
+        question: impl FnOnce(Reply<T>) -> Question,
     ) -> Result<Vec<T>, StorageError> {
         let (sender, answer) = oneshot::channel();
-        let lookup = Lookup { items, reply: reply(sender) };
+        let lookup = Lookup { items, question: question(sender) };
         self.queue.send(lookup).await.map_err(|_| StorageError::Closed)?;
         answer.await.map_err(|_| StorageError::Closed)?
     }
@@ -95,13 +93,13 @@ async fn serve(
     queue: Arc<Mutex<mpsc::Receiver<Lookup>>>,
     mut closing: Closing,
 ) {
-    while let Some(lookups) = next_batch(&queue, &mut closing).await {
+    while let Some(lookups) = next_batch(&queue, STATEMENT_KEYS, &mut closing).await {
         let mut unihashes = Vec::new();
         let mut exist = Vec::new();
-        for Lookup { items, reply } in lookups {
-            match reply {
-                Reply::Unihashes(reply) => unihashes.push((items, reply)),
-                Reply::Exist(reply) => exist.push((items, reply)),
+        for Lookup { items, question } in lookups {
+            match question {
+                Question::Unihashes(reply) => unihashes.push((items, reply)),
+                Question::Exist(reply) => exist.push((items, reply)),
             }
         }
         if !unihashes.is_empty() {
@@ -120,22 +118,6 @@ async fn serve(
     }
 }
 
-/// Waits for look-ups; `None` when there will be no more.
-async fn next_batch(
-    queue: &Mutex<mpsc::Receiver<Lookup>>,
-    closing: &mut Closing,
-) -> Option<std::collections::VecDeque<Lookup>> {
-    let mut queue = queue.lock().await;
-    let first = tokio::select! {
-        first = queue.recv() => first,
-        _ = closing.begun() => {
-            queue.close();
-            queue.recv().await
-        }
-    };
-    Some(gather(first?, &mut queue, STATEMENT_KEYS))
-}
-
 async fn look_up<T>(
     connection: &mut SqliteConnection,
     sql: &'static str,
@@ -147,25 +129,12 @@ async fn look_up<T>(
 }
 
 /// Gives each caller its part of the results.
-fn answer<T>(callers: Vec<(Items, Answers<T>)>, found: Result<Vec<T>, SharedError>) {
+fn answer<T>(callers: Vec<(Items, Reply<T>)>, found: Result<Vec<T>, SharedError>) {
     let total = callers.iter().map(|(items, _)| items.count()).sum();
     let found = found.and_then(|found| {
         json::expect_count(found, total).map_err(|error| sqlx::Error::Decode(error.into()).into())
     });
-    match found {
-        Ok(found) => {
-            let mut found = found.into_iter();
-            for (items, reply) in callers {
-                // A caller that has gone wants no answer.
-                let _ = reply.send(Ok(found.by_ref().take(items.count()).collect()));
-            }
-        }
-        Err(error) => {
-            for (_, reply) in callers {
-                let _ = reply.send(Err(error.storage_error()));
-            }
-        }
-    }
+    answer_all(callers.into_iter().map(|(items, reply)| (items.count(), reply)), found);
 }
 
 fn parse_flags(json: &str) -> Result<Vec<bool>, serde_json::Error> {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, sleep};
 
 use super::checkpoint::Log;
-use super::error::{BUSY_SECONDS, SharedError};
+use super::error::SharedError;
 use super::foreign::{ForeignCommits, poll_ticks};
 use super::json;
 use super::mark::mark;
@@ -72,9 +72,9 @@ impl File {
         }
     }
 
-    /// Whether to try again what was begun then and has failed: while another process has the lock, for some time.
-    async fn endures(&mut self, failure: &SharedError, begun: Instant) -> bool {
-        if !failure.is_busy() || begun.elapsed() >= Duration::from_secs(BUSY_SECONDS) {
+    /// Whether to try again what has failed: while another process has the lock, until then.
+    async fn endures(&mut self, failure: &SharedError, until: Instant) -> bool {
+        if !failure.is_busy() || Instant::now() >= until {
             return false;
         }
         self.commits.check_if_due(&mut self.connection).await;
@@ -89,12 +89,11 @@ impl Transactions for Writer {
     type Statements = Statements;
     type Failure = SharedError;
 
-    async fn record(&mut self, records: &[&Records]) -> Result<Vec<Unihash>, SharedError> {
-        let begun = Instant::now();
+    async fn record(&mut self, records: &[&Records], until: Instant) -> Result<Vec<Unihash>, SharedError> {
         let unihashes = loop {
             let _writing = self.file.turn(&self.log).await;
             match record(&mut self.file.connection, records).await {
-                Err(failure) if self.file.endures(&failure, begun).await => {}
+                Err(failure) if self.file.endures(&failure, until).await => {}
                 result => break result?,
             }
         };
@@ -102,12 +101,11 @@ impl Transactions for Writer {
         Ok(unihashes)
     }
 
-    async fn mark(&mut self, requests: &[&MarkRequest]) -> Result<Vec<u64>, SharedError> {
-        let begun = Instant::now();
+    async fn mark(&mut self, requests: &[&MarkRequest], until: Instant) -> Result<Vec<u64>, SharedError> {
         let counts = loop {
             let _writing = self.file.turn(&self.log).await;
             match mark(&mut self.file.connection, requests.iter().copied()).await {
-                Err(failure) if self.file.endures(&failure, begun).await => {}
+                Err(failure) if self.file.endures(&failure, until).await => {}
                 result => break result?,
             }
         };
@@ -116,13 +114,12 @@ impl Transactions for Writer {
         Ok(counts)
     }
 
-    async fn run(&mut self, statements: Statements) -> Result<Vec<i64>, SharedError> {
-        let begun = Instant::now();
+    async fn run(&mut self, statements: Statements, until: Instant) -> Result<Vec<i64>, SharedError> {
         let Statements { sql, arguments } = statements;
         let numbers = loop {
             let _writing = self.file.turn(&self.log).await;
             match transaction::run(&mut self.file.connection, sql.clone(), arguments.clone()).await {
-                Err(failure) if self.file.endures(&failure, begun).await => {}
+                Err(failure) if self.file.endures(&failure, until).await => {}
                 result => break result?,
             }
         };

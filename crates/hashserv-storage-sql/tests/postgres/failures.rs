@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hashserv_storage::{Storage as _, StorageError};
 use hashserv_storage_sql::{Options, PostgresStorage};
 use hashserv_test_postgres::{Cluster, Durability, Setup};
@@ -109,7 +110,7 @@ async fn a_server_without_free_connections_is_waited_for() {
     let storage = open(&url).await;
     report_one(&*storage, "t", 1).await.unwrap();
     storage.close().await;
-    let hogs = futures_util::future::join_all((0..6).map(|_| hog(&url))).await;
+    let hogs = join_all((0..6).map(|_| hog(&url))).await;
     let opening = tokio::spawn({
         let url = url.clone();
         async move { open(&url).await }
@@ -159,10 +160,15 @@ async fn when_the_database_stays_away_calls_fail_in_time() {
     let storage = open(&cluster.url("postgres")).await;
     report_one(&*storage, "t", 1).await.unwrap();
     cluster.stop();
-    let keys = [task("t")];
-    let (read, written) =
-        tokio::join!(storage.unihashes(&keys), storage.report(vec![super::support::report("u", "u", 2)]));
-    assert!(matches!(read, Err(StorageError::Timeout(_))), "{read:?}");
+    // They are looked up part after part, and must not wait for the database one after the other.
+    let keys = [task("t"); 1024];
+    let reading = join_all((0..20).map(|_| storage.unihashes(&keys)));
+    let writing = storage.report(vec![super::support::report("u", "u", 2)]);
+    let ended = timeout(PATIENCE, async { tokio::join!(reading, writing) });
+    let (reads, written) = ended.await.expect("all calls end");
+    for read in reads {
+        assert!(matches!(read, Err(StorageError::Timeout(_))), "{read:?}");
+    }
     assert!(matches!(written, Err(StorageError::Timeout(_))), "{written:?}");
     cluster.run();
     report_one(&*storage, "u", 2).await.unwrap();
