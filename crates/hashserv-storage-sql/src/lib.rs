@@ -7,6 +7,8 @@
 //! The tables are those of BitBake's server, so that either opens what the other wrote.
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod answers;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod bulk;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod closing;

@@ -11,6 +11,7 @@ use hashserv_storage::{MarkRequest, StorageError, Unihash};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::answers::{Reply, SharedFailure, answer, answer_all};
 use crate::closing::Closing;
 use crate::gather::{Weighed, gather};
 
@@ -82,13 +83,6 @@ pub(crate) enum Kind {
     Unihashes,
 }
 
-/// One failure, told to each of several callers.
-pub(crate) trait SharedFailure: Send + Sync {
-    fn storage_error(&self) -> StorageError;
-    /// Whether the same would happen to any other write just now, so that there is no use in trying.
-    fn concerns_all(&self) -> bool;
-}
-
 /// The callers' end of the queue.
 #[derive(Debug)]
 pub(crate) struct Queue<T: Transactions> {
@@ -113,9 +107,6 @@ pub(crate) struct Call<I, R> {
     until: Instant,
     reply: Reply<R>,
 }
-
-/// Where the answer to one caller goes.
-pub(crate) type Reply<T> = oneshot::Sender<Result<Vec<T>, StorageError>>;
 
 /// A queue, and what comes out of it.
 pub(crate) fn queue<T: Transactions>() -> (Queue<T>, Jobs<T>) {
@@ -249,31 +240,6 @@ async fn mark_all<T: Transactions>(transactions: &mut T, batch: Vec<Call<Vec<Mar
 /// Whether one of several callers is at fault, for whom the others must not suffer.
 fn is_of_one<R>(result: &Result<R, impl SharedFailure>, callers: usize) -> bool {
     callers > 1 && result.as_ref().is_err_and(|failure| !failure.concerns_all())
-}
-
-/// Gives every caller as many of the results as it waits for, or tells all of the failure.
-pub(crate) fn answer_all<R>(
-    callers: impl Iterator<Item = (usize, Reply<R>)>,
-    result: Result<Vec<R>, impl SharedFailure>,
-) {
-    match result {
-        Ok(results) => {
-            let mut results = results.into_iter();
-            for (count, reply) in callers {
-                // A caller that has gone wants no answer.
-                let _ = reply.send(Ok(results.by_ref().take(count).collect()));
-            }
-        }
-        Err(failure) => {
-            for (_, reply) in callers {
-                let _ = reply.send(Err(failure.storage_error()));
-            }
-        }
-    }
-}
-
-fn answer<R>(reply: Reply<R>, result: Result<Vec<R>, impl SharedFailure>) {
-    let _ = reply.send(result.map_err(|failure| failure.storage_error()));
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use sqlx::postgres::PgArguments;
 use super::error::Failure;
 use super::link::Links;
 use super::patience::Patience;
-use crate::queue::SharedFailure as _;
+use crate::answers::SharedFailure as _;
 
 /// How long a change may take.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hashserv_storage::StorageError;
 
-use crate::queue::SharedFailure;
+use crate::answers::SharedFailure;
 
 /// Codes of PostgreSQL (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 mod code {

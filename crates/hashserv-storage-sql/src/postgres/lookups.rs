@@ -14,9 +14,9 @@ use super::error::Failure;
 use super::link::Link;
 use super::patience::Patience;
 use super::texts::Texts;
+use crate::answers::{Reply, SharedFailure as _, answer_all};
 use crate::closing::Closing;
 use crate::gather::{Weighed, next_batch};
-use crate::queue::{Reply, SharedFailure as _, answer_all};
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;

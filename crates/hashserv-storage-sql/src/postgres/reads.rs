@@ -17,7 +17,7 @@ use super::rows::Stored;
 use super::schema::TABLES;
 use super::server::{Server, Session};
 use super::texts::is_storable;
-use crate::queue::SharedFailure as _;
+use crate::answers::SharedFailure as _;
 use crate::rows::{Outhash, Unified, User};
 
 /// How long to wait for a connection and for a row.

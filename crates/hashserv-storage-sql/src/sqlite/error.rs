@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashserv_storage::StorageError;
 
-use crate::queue::SharedFailure;
+use crate::answers::SharedFailure;
 
 /// How long a statement waits for another process before it fails; for those that write see the queue.
 pub(crate) const BUSY_SECONDS: u64 = 20;

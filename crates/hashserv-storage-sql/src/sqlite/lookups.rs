@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 
 use super::error::SharedError;
 use super::json::{self, Items};
+use crate::answers::{Reply, answer_all};
 use crate::closing::Closing;
 use crate::gather::{Weighed, next_batch};
-use crate::queue::{Reply, answer_all};
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
