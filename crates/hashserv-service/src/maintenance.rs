@@ -96,7 +96,7 @@ mod tests {
     use hashserv_storage::{Column, TaskKey, Unihash, UnihashEntry};
 
     use super::*;
-    use crate::testing::{SlowStorage, begin_and_drop, eventually};
+    use crate::testing::{SlowStorage, begin_and_drop, eventually, slow_storage};
     use crate::{Service, ServiceOptions};
 
     fn key() -> TaskKey<'static> {
@@ -126,16 +126,16 @@ mod tests {
     async fn what_is_removed_after_the_caller_has_gone_is_forgotten_too() {
         let conditions = [(Column::Method, "m".to_owned())].into_iter().collect();
         for sweeps in [false, true] {
-            let storage = SlowStorage::create().await;
+            let storage = slow_storage().await;
             let service = service(&storage).await;
-            storage.hold();
+            storage.hindrance().hold();
             if sweeps {
                 begin_and_drop(&storage, service.maintenance().sweep("kept")).await;
             } else {
                 begin_and_drop(&storage, service.maintenance().remove(&conditions)).await;
             }
             assert!(is_known(&service).await, "it is in memory from now on");
-            storage.let_go();
+            storage.hindrance().let_go();
             eventually("it is forgotten", async || !is_known(&service).await).await;
         }
     }

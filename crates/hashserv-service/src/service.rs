@@ -145,13 +145,13 @@ async fn forget(mut foreign_removals: watch::Receiver<u64>, cache: Arc<LookupCac
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{PATIENCE, SlowStorage};
+    use crate::testing::{PATIENCE, slow_storage};
 
     #[tokio::test]
     async fn a_database_that_does_not_close_is_waited_for_no_longer_than_the_limit() {
-        let storage = SlowStorage::create().await;
+        let storage = slow_storage().await;
         let service = Service::new(storage.clone(), None, &ServiceOptions::default());
-        storage.hold();
+        storage.hindrance().hold();
         let closing = timeout(PATIENCE, service.close(Duration::from_millis(1)));
         closing.await.expect("it is given up");
     }

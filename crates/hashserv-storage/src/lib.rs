@@ -6,7 +6,8 @@
 //! - [`Storage`], the trait that a database backend implements,
 //! - the types that cross it: [`TaskKey`], [`Unihash`], [`Report`], [`OuthashRow`], [`Conditions`], …,
 //! - [`StorageError`], which knows no driver,
-//! - with the feature `conformance`, a suite of tests that every backend must pass.
+//! - with the feature `conformance`, for tests only: a suite that every backend must pass, and a database
+//!   that hinders its callers.
 //!
 //! It knows neither a wire format nor a database. The words are those of the field: a *taskhash* names a
 //! task's inputs, an *outhash* its output, a *unihash* is what all taskhashes with one output share, and all
@@ -17,6 +18,8 @@ mod conditions;
 pub mod conformance;
 mod error;
 mod gc;
+#[cfg(feature = "conformance")]
+pub mod hindered;
 mod key;
 mod report;
 mod row;

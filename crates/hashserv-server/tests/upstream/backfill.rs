@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use hashserv_service::{Service, ServiceOptions};
 use hashserv_storage::TaskKey;
+use hashserv_storage::hindered::Hindered;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tracing::Level;
 
-use crate::hindered::Hindered;
+use crate::hindered::{Writes, hindered};
 use crate::log::Log;
 use crate::scripted::{Answer, Scripted};
 use crate::support::{PATIENT, Running, hash, unihash, until};
 
 /// A service over a database that lets no write through yet, and an upstream that knows everything.
-async fn hindered_service() -> (Service, Arc<Hindered>, TempDir) {
+async fn hindered_service() -> (Service, Arc<Hindered<Writes>>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let storage = Hindered::open(directory.path()).await;
+    let storage = hindered(directory.path()).await;
     let upstream = Scripted::new(Answer::Unihash(unihash(5)));
     let service = Service::new(storage.clone(), Some(upstream), &ServiceOptions::default());
     (service, storage, directory)
@@ -42,7 +43,7 @@ async fn too_much_to_keep_is_told_once_until_half_is_written() {
         look_up(&service, 1000 * thousand..1000 * (thousand + 1)).await;
     }
     assert_eq!((pending(), log.lines(Level::WARN).len()), (100_000, 0));
-    storage.let_through(5);
+    storage.hindrance().let_through(5);
     until("some are written", async || pending() < 99_000).await;
     for _ in 0..3 {
         look_up(&service, 100_000..110_000).await;
@@ -53,7 +54,7 @@ async fn too_much_to_keep_is_told_once_until_half_is_written() {
     assert!(warnings.len() == 1 && warnings[0].ends_with("further ones are not kept"), "{warnings:?}");
     let again = "unihashes from the upstream are kept again".to_owned();
     assert!(!log.lines(Level::INFO).contains(&again));
-    storage.let_through(1000);
+    storage.hindrance().let_through(1000);
     service.equivalence().wait_for_backfill().await;
     look_up(&service, [100_000]).await;
     assert!(log.lines(Level::INFO).contains(&again));
@@ -63,8 +64,8 @@ async fn too_much_to_keep_is_told_once_until_half_is_written() {
 async fn what_cannot_be_written_is_given_up_and_told() {
     let log = Log::capture();
     let (service, storage, _directory) = hindered_service().await;
-    storage.fill_up();
-    storage.let_through(1000);
+    storage.hindrance().fill_up();
+    storage.hindrance().let_through(1000);
     look_up(&service, 0..10).await;
     service.equivalence().wait_for_backfill().await;
     assert_eq!(service.equivalence().pending_backfill(), 0);
@@ -77,7 +78,8 @@ async fn a_service_that_ends_gives_up_what_takes_too_long_to_write() {
     let log = Log::capture();
     let (service, _storage, _directory) = hindered_service().await;
     look_up(&service, 0..10).await;
-    tokio::time::timeout(PATIENT, service.close(Duration::from_millis(10))).await.expect("it ends");
+    // Long enough for the database to be closed in the quarter that is left for it.
+    tokio::time::timeout(PATIENT, service.close(Duration::from_secs(2))).await.expect("it ends");
     let warnings = log.lines(Level::WARN);
     assert!(warnings.len() == 1 && warnings[0].starts_with("10 unihashes"), "{warnings:?}");
 }
@@ -92,7 +94,7 @@ async fn who_waits_for_the_writes_is_told_how_many_there_were() {
     let mut line = String::new();
     socket.read_line(&mut line).await.unwrap();
     assert!(line.contains("alive"), "{line}");
-    storage.let_through(1000);
+    storage.hindrance().let_through(1000);
     line.clear();
     socket.read_line(&mut line).await.unwrap();
     assert_eq!(line.split_whitespace().collect::<String>(), "{\"tasks\":10}");

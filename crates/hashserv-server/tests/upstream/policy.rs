@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tracing::Level;
 
 use crate::fake::FakeUpstream;
-use crate::hindered::Hindered;
+use crate::hindered::hindered;
 use crate::log::Log;
 use crate::scripted::{Answer, Scripted};
 use crate::support::{self, PATIENT, hash, report, storage, unihash, upstream};
@@ -131,9 +131,9 @@ async fn invalid_unihashes_among_good_ones_are_unknown_and_do_not_flood_the_log(
 async fn what_cannot_be_kept_is_answered_all_the_same_but_no_report_is() {
     let log = Log::capture();
     let directory = tempfile::tempdir().unwrap();
-    let storage = Hindered::open(directory.path()).await;
-    storage.fill_up();
-    storage.let_through(1000);
+    let storage = hindered(directory.path()).await;
+    storage.hindrance().fill_up();
+    storage.hindrance().let_through(1000);
     let upstream = Scripted::new(Answer::Unihash(unihash(5)));
     let service = Service::new(storage, Some(upstream), &ServiceOptions::default());
     let equivalence = service.equivalence();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{SlowStorage, begin_and_drop, eventually};
+use crate::testing::{begin_and_drop, eventually, slow_storage};
 
 /// Alice, who may do nothing of her own, and is logged in.
 async fn alice(accounts: &Accounts) -> Caller {
@@ -20,7 +20,7 @@ fn assert_no_such_user<T: std::fmt::Debug>(result: Result<T, ServiceError>) {
 
 #[tokio::test]
 async fn who_was_deleted_is_not_taken_for_a_new_user_of_the_same_name() {
-    let accounts = Accounts::new(SlowStorage::create().await, Permissions::READ);
+    let accounts = Accounts::new(slow_storage().await, Permissions::READ);
     // Another server on the same database, which tells this one nothing.
     let elsewhere = Accounts::new(accounts.storage.clone(), Permissions::NONE);
     let alice = alice(&accounts).await;
@@ -39,7 +39,7 @@ async fn who_was_deleted_is_not_taken_for_a_new_user_of_the_same_name() {
 
 #[tokio::test]
 async fn a_user_made_anew_between_check_and_change_is_left_alone() {
-    let accounts = Accounts::new(SlowStorage::create().await, Permissions::READ);
+    let accounts = Accounts::new(slow_storage().await, Permissions::READ);
     let mut alice = alice(&accounts).await;
     let old = accounts.require_self_or_user_admin(&mut alice, None).await.unwrap();
     let token = make_anew(&accounts, "alice").await;
@@ -50,19 +50,19 @@ async fn a_user_made_anew_between_check_and_change_is_left_alone() {
 
 #[tokio::test]
 async fn permissions_taken_after_the_caller_has_gone_are_lost_too() {
-    let storage = SlowStorage::create().await;
+    let storage = slow_storage().await;
     let accounts = Accounts::new(storage.clone(), Permissions::NONE);
     for deletes in [false, true] {
         let token = accounts.create_user("alice", Permissions::READ).await.unwrap();
         let (mut alice, user) = accounts.log_in("alice", &token).await.unwrap();
-        storage.hold();
+        storage.hindrance().hold();
         if deletes {
             begin_and_drop(&storage, accounts.delete_user(&user)).await;
         } else {
             begin_and_drop(&storage, accounts.set_permissions("alice", Permissions::NONE)).await;
         }
         assert!(accounts.has(&mut alice, Permissions::READ).await.unwrap());
-        storage.let_go();
+        storage.hindrance().let_go();
         let lost = async || !accounts.has(&mut alice, Permissions::READ).await.unwrap();
         eventually("she may not read any more", lost).await;
         if !deletes {
