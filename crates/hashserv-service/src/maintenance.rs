@@ -134,7 +134,7 @@ mod tests {
             } else {
                 begin_and_drop(&storage, service.maintenance().remove(&conditions)).await;
             }
-            assert!(is_known(&service).await, "it is in memory from now on");
+            assert!(is_known(&service).await, "it is still there");
             storage.hindrance().let_go();
             eventually("it is forgotten", async || !is_known(&service).await).await;
         }
