@@ -13,9 +13,9 @@ mod bulk;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod closing;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod gather;
+mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod indexes;
+mod gather;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod mark;
 mod name;

@@ -2,6 +2,8 @@
 
 use hashserv_storage::{Column, MarkRequest};
 
+use crate::columns::columns_and_values;
+
 /// Requests that one statement can serve: of one mark, with conditions on the same columns.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Run<'a> {
@@ -15,9 +17,7 @@ pub(crate) struct Run<'a> {
 pub(crate) fn runs<'a>(requests: impl IntoIterator<Item = &'a MarkRequest>) -> Vec<Run<'a>> {
     let mut runs: Vec<Run<'_>> = Vec::new();
     for request in requests {
-        let mut conditions: Vec<(Column, &str)> = request.conditions.of_unihashes().collect();
-        conditions.sort_unstable();
-        let (columns, values): (Vec<_>, Vec<_>) = conditions.into_iter().unzip();
+        let (columns, values) = columns_and_values(request.conditions.of_unihashes());
         // What carries which mark changes from one request to the next.
         let alone = columns.contains(&Column::GcMark);
         match runs.last_mut() {

@@ -12,7 +12,7 @@ use super::texts::is_storable;
 use super::transaction::{notify_removal, program};
 use super::writer::{Program, Writer};
 use crate::bulk::{self, CHUNK, Chunks, Removal, chunk_size};
-use crate::indexes::has_index;
+use crate::columns::{columns_and_values, has_index};
 use crate::queue::Queue;
 
 /// Finds rows by their ids, ascending, so that no part of a table is read twice: $1 is the id after which to
@@ -157,12 +157,10 @@ fn removal_of_rows<'a>(
     afterwards: &str,
     conditions: impl Iterator<Item = (Column, &'a str)>,
 ) -> Option<Removal> {
-    let mut conditions: Vec<(Column, &str)> = conditions.collect();
-    conditions.sort_unstable();
-    if conditions.is_empty() || !conditions.iter().all(|(_, value)| is_storable(value)) {
+    let (columns, values) = columns_and_values(conditions);
+    if columns.is_empty() || !values.iter().all(|value| is_storable(value)) {
         return None;
     }
-    let (columns, values): (Vec<Column>, Vec<&str>) = conditions.into_iter().unzip();
     // The names come from the fixed set of columns.
     let matches = |values: &str| {
         let of_columns = columns.iter().enumerate();

@@ -4,7 +4,7 @@ use hashserv_storage::MarkRequest;
 use serde::Serialize;
 
 use super::transaction::program;
-use crate::indexes::has_index;
+use crate::columns::has_index;
 use crate::mark::runs;
 
 /// Serves an array of runs one after the other; gives how many rows each of their tuples of values matched.

@@ -9,7 +9,7 @@ use super::json;
 use super::transaction::transaction;
 use super::writer::{Statements, Writer};
 use crate::bulk::{self, CHUNK, Chunks, Removal, chunk_size};
-use crate::indexes::has_index;
+use crate::columns::{columns_and_values, has_index};
 use crate::queue::Queue;
 
 /// Finds rows by their ids, ascending, so that no part of a table is read twice; `NOT INDEXED` keeps SQLite
@@ -125,9 +125,7 @@ impl Chunks for Bulk {
 /// The rows that match all conditions; `None` without a condition. The statements have the values from ?2 on;
 /// ?1 is the id after which to look, and the ids to remove.
 fn removal_of_rows<'a>(table: &str, conditions: impl Iterator<Item = (Column, &'a str)>) -> Option<Removal> {
-    let mut conditions: Vec<(Column, &str)> = conditions.collect();
-    conditions.sort_unstable();
-    let (columns, values): (Vec<Column>, Vec<&str>) = conditions.into_iter().unzip();
+    let (columns, values) = columns_and_values(conditions);
     if columns.is_empty() {
         return None;
     }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::error::SharedError;
 use super::json::{self, Items};
 use super::transaction::{roll_back, run_statements};
-use crate::indexes::has_index;
+use crate::columns::has_index;
 use crate::mark::{Run, runs};
 
 /// A view into which the rows that match a run of requests are inserted as one row: their ids, and which of the
