@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hashserv_protocol::Address;
+use hashserv_server::ClientUpstream;
 use hashserv_service::Unavailable;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -74,14 +76,20 @@ async fn a_connection_that_nobody_uses_is_given_up() {
     assert_eq!(fake.accepted(), 2);
 }
 
-#[tokio::test]
-async fn one_that_was_restarted_is_asked_again_and_both_changes_are_told() {
-    let log = Log::capture();
+/// An upstream that has been found gone, and its address, which is free.
+async fn one_that_is_gone() -> (ClientUpstream, Address) {
     let fake = FakeUpstream::start(|_, peer| Box::pin(peer.silence())).await;
     let address = fake.address.clone();
     drop(fake);
     let upstream = upstream(&address, PATIENT);
     until("the upstream is gone", async || get(&upstream, [1]).await == Err(Unavailable)).await;
+    (upstream, address)
+}
+
+#[tokio::test]
+async fn one_that_was_restarted_is_asked_again_and_both_changes_are_told() {
+    let log = Log::capture();
+    let (upstream, address) = one_that_is_gone().await;
     let serve = |_, peer: crate::fake::Peer| -> crate::fake::Serving {
         Box::pin(async { peer.getting().await.echo().await })
     };
@@ -96,11 +104,7 @@ async fn one_that_was_restarted_is_asked_again_and_both_changes_are_told() {
 #[tokio::test]
 async fn one_that_takes_connections_but_answers_nothing_is_not_told_to_be_back() {
     let log = Log::capture();
-    let fake = FakeUpstream::start(|_, peer| Box::pin(peer.silence())).await;
-    let address = fake.address.clone();
-    drop(fake);
-    let upstream = upstream(&address, PATIENT);
-    until("the upstream is gone", async || get(&upstream, [1]).await == Err(Unavailable)).await;
+    let (upstream, address) = one_that_is_gone().await;
     let answers = Arc::new(AtomicBool::new(false));
     let answering = answers.clone();
     let fake = FakeUpstream::start_at(&address.to_string(), move |_, peer| {
