@@ -1,6 +1,9 @@
 //! What a server does at its bounds.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
+#[path = "../upstream/log.rs"]
+mod log;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,9 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
+
+use crate::log::Log;
 
 /// Long before anybody would stop waiting for a test.
 const SHORT: Duration = Duration::from_millis(100);
@@ -105,6 +111,29 @@ async fn a_listener_to_which_nobody_comes_holds_no_place() {
     for _ in 0..3 {
         assert_eq!(ask(&mut server.client().await, "{\"ping\": {}}").await, "{\"alive\":true}\n");
     }
+}
+
+#[tokio::test]
+async fn a_full_server_does_not_warn_for_every_client() {
+    const PING: &str = "{\"ping\": {}}";
+    let log = Log::capture();
+    let server = Running::start(Limits { connections: 1, ..Limits::default() }, None).await;
+    assert!(log.lines(Level::WARN).is_empty());
+    let mut served = server.client().await;
+    for _ in 0..3 {
+        let mut next = server.client().await;
+        for _ in 0..10 {
+            ask(&mut served, PING).await;
+        }
+        let mut waiting = [0];
+        next.get_mut().write_all(PING.as_bytes()).await.unwrap();
+        assert!(next.get_mut().try_read(&mut waiting).is_err(), "there is no place for it");
+        drop(served);
+        assert_eq!(ask(&mut next, "").await, "{\"alive\":true}\n");
+        served = next;
+    }
+    let warnings = log.lines(Level::WARN);
+    assert!(warnings.len() == 1 && warnings[0].starts_with("1 clients are connected"), "{warnings:?}");
 }
 
 #[tokio::test]
