@@ -75,7 +75,8 @@ async fn a_certificate_that_has_expired_is_told_at_the_start() {
     let pair = rcgen::KeyPair::generate().expect("a key");
     let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
     parameters.not_after = rcgen::date_time_ymd(2020, 2, 3);
-    std::fs::write(&certificate, parameters.self_signed(&pair).expect("a certificate").pem()).expect("a file");
+    std::fs::write(&certificate, parameters.self_signed(&pair).expect("a certificate").pem())
+        .expect("a file");
     std::fs::write(&key, pair.serialize_pem()).expect("a file");
     let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
     let arguments = ["--bind", "wss://127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key];
