@@ -16,7 +16,7 @@ use super::patience::Patience;
 use super::texts::Texts;
 use crate::answers::{Reply, SharedFailure as _, answer_all};
 use crate::closing::Closing;
-use crate::gather::{Weighed, next_batch};
+use crate::gather::{Inbox, Weighed, next_batch};
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
@@ -96,7 +96,7 @@ impl Lookups {
     /// Starts a task for each link; they end when `closing` turns true, or this value is dropped.
     pub(crate) fn start(links: Vec<Link>, closing: &Closing) -> (Self, Vec<JoinHandle<()>>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let queue = Arc::new(Mutex::new(receiver));
+        let queue = Arc::new(Mutex::new(Inbox::new(receiver)));
         let tasks =
             links.into_iter().map(|link| tokio::spawn(serve(link, Arc::clone(&queue), closing.clone())));
         (Lookups { queue: sender }, tasks.collect())
@@ -146,7 +146,7 @@ impl Lookups {
     }
 }
 
-async fn serve(mut link: Link, queue: Arc<Mutex<mpsc::Receiver<Lookup>>>, mut closing: Closing) {
+async fn serve(mut link: Link, queue: Arc<Mutex<Inbox<Lookup>>>, mut closing: Closing) {
     while let Some(lookups) = next_batch(&queue, STATEMENT_KEYS, &mut closing).await {
         let mut unihashes = Vec::new();
         let mut exist = Vec::new();
