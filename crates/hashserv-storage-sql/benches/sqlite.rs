@@ -6,7 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use hashserv_storage::{Details, OuthashKey, Report, Storage as _, Timestamp, Unihash};
+use hashserv_storage::{
+    Conditions, Details, MarkRequest, OuthashKey, Report, Storage as _, Timestamp, Unihash,
+};
 use hashserv_storage_sql::{Options, SqliteStorage};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
@@ -58,7 +60,21 @@ async fn compare() {
         let ratio = many.as_secs_f64() / one.as_secs_f64();
         println!("{name:<32}{one:>12.1?}{many:>20.1?}{ratio:>8.2}");
     }
+    swept(&storage).await;
     storage.close().await;
+}
+
+/// Measures what reports cost while those before them have lost their unihashes.
+async fn swept(storage: &SqliteStorage) {
+    let mark = "m".to_owned();
+    storage.mark(vec![MarkRequest { mark: mark.clone(), conditions: Conditions::default() }]).await.unwrap();
+    storage.sweep(&mark).await.unwrap();
+    const TIMES: usize = 10;
+    let begin = Instant::now();
+    for number in 0..TIMES {
+        storage.report(vec![report(&format!("after{number}"), "many")]).await.unwrap();
+    }
+    println!("report of a new task after 100,000 that were swept: {:.1?}", begin.elapsed() / TIMES as u32);
 }
 
 /// Opens a database of another server, which lacks the index.

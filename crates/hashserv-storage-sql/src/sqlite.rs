@@ -289,7 +289,7 @@ impl Storage for SqliteStorage {
         let mut lost = self.lost.clone();
         if lost.wait_for(|lost| *lost).await.is_err() {
             // Whoever watched the file has ended without having missed it.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -132,7 +132,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Writes fail with [`StorageError::Lost`] from then on, and what was acknowledged shortly before may be lost. A
     /// server should end, to be started again with what is there now. Never returns where that cannot be told.
     async fn lost(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Finishes what was begun and closes the database. Later calls fail with [`StorageError::Closed`].

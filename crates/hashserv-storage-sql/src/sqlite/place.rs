@@ -164,7 +164,7 @@ impl Files {
                     "renamed a file of the lost database",
                 ),
                 Err(error) => {
-                    tracing::warn!(file = %file.display(), %error, "cannot rename a file of the lost database")
+                    tracing::warn!(file = %file.display(), %error, "cannot rename a file of the lost database");
                 }
             }
         }

@@ -16,6 +16,7 @@ struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// `None` where the system does not let this process mount one.
+    #[expect(clippy::print_stderr, reason = "whoever runs the tests should see that one was skipped")]
     fn mount(mebibytes: usize) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let size = format!("size={mebibytes}m");
