@@ -1,11 +1,11 @@
 //! Clusters that go with the process that started them.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::account;
-use crate::database::Database;
+use crate::database::{Database, UTF8};
 use crate::programs::server_programs;
 
 /// How often another port is tried.
@@ -130,10 +130,41 @@ impl Cluster {
     ///
     /// Where it does not run.
     pub fn kill(&self) {
+        run(Command::new("kill").args(["-KILL", &self.pid()]));
+    }
+
+    /// Makes all processes of the server stand still, as those of a machine that is suspended do.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not run.
+    pub fn freeze(&self) {
+        // The first of them starts the others.
+        self.signal_all("-STOP", |pid| vec![pid.to_owned()]);
+        self.signal_all("-STOP", children);
+    }
+
+    /// Lets a server go on that was frozen.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not run.
+    pub fn thaw(&self) {
+        self.signal_all("-CONT", |pid| [children(pid), vec![pid.to_owned()]].concat());
+    }
+
+    fn signal_all(&self, signal: &str, processes: impl Fn(&str) -> Vec<String>) {
+        for pid in processes(&self.pid()) {
+            // One of them may have ended since.
+            let _ = Command::new("kill").args([signal, &pid]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// The number of the process that starts the others.
+    fn pid(&self) -> String {
         let file = self.data().join("postmaster.pid");
         let text = std::fs::read_to_string(file).expect("the server runs");
-        let pid = text.lines().next().expect("a number").to_owned();
-        run(Command::new("kill").args(["-KILL", &pid]));
+        text.lines().next().expect("a number").to_owned()
     }
 
     /// Stops the server, closing the connections of its clients.
@@ -160,6 +191,12 @@ impl Cluster {
         format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The address on which the server listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     /// A new database, which goes with the cluster.
     ///
     /// # Panics
@@ -167,7 +204,7 @@ impl Cluster {
     /// Where it cannot be made.
     #[must_use]
     pub fn create_database(&self) -> Database {
-        Database::create(&self.url("postgres"))
+        Database::create(&self.url("postgres"), UTF8)
     }
 
     fn try_run(&self) -> bool {
@@ -214,15 +251,22 @@ fn new_directory() -> PathBuf {
     directory.keep()
 }
 
-/// Waits for the end of this process, then stops the cluster and removes its files. A signal from the
+/// Waits for the end of this process, then stops the cluster, frozen or not, and removes its files. A signal from the
 /// keyboard, which all processes of a terminal get, must not end it before.
 fn guard(programs: &Path, directory: &Path) -> Child {
     const SCRIPT: &str = "trap '' INT TERM HUP QUIT; read -r _; \
+        pid=$(head -n 1 \"$2/data/postmaster.pid\") && kill -CONT \"$pid\" $(ps -o pid= --ppid \"$pid\"); \
         \"$1/pg_ctl\" -D \"$2/data\" -m immediate -w stop; cd /; rm -rf \"$2\"";
     let mut command = account::command("sh");
     command.args(["-c", SCRIPT, "sh"]).arg(programs).arg(directory).current_dir(directory);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("sh runs")
+}
+
+/// The numbers of the processes that a process started.
+fn children(pid: &str) -> Vec<String> {
+    let found = run(Command::new("ps").args(["-o", "pid=", "--ppid", pid]));
+    found.split_whitespace().map(str::to_owned).collect()
 }
 
 fn free_port() -> u16 {

@@ -15,7 +15,7 @@ mod database;
 mod programs;
 
 pub use cluster::{Cluster, Durability, Setup};
-pub use database::{Database, database};
+pub use database::{Database, Hold, database, database_with_encoding};
 
 /// Whether tests on PostgreSQL are to be left out.
 #[must_use]
