@@ -15,7 +15,11 @@ mod closing;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod deadline;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod gather;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod halves;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod mark;
 mod name;
