@@ -58,7 +58,7 @@ pub(crate) use program_lock;
 /// The milliseconds until the deadline of the transaction.
 macro_rules! milliseconds_left {
     () => {
-        "(current_setting('hashserv.left')::float8 + 1000 * \
+        "(current_setting('hashserv.milliseconds')::float8 + 1000 * \
             (current_setting('hashserv.began')::float8 - extract(epoch FROM clock_timestamp())::float8))"
     };
 }
@@ -139,7 +139,7 @@ async fn work(connection: &mut PgConnection, program: SqlStr, until: Instant) ->
     // A time-out of 0 would be none.
     let (lock, left) = (left.min(LOCK_LIMIT).as_millis().max(1), left.as_millis().max(1));
     let timed = format!(
-        "SET LOCAL hashserv.left = {left}; SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {lock}; {}",
+        "SET LOCAL hashserv.milliseconds = {left}; SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {lock}; {}",
         program.as_str()
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(timed).into_sql_str()).fetch_all(connection).await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hashserv_storage::Storage as _;
 use hashserv_test_postgres::Database;
 use tokio::time::{sleep, timeout};
 

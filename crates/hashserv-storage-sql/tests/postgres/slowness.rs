@@ -56,23 +56,25 @@ async fn calls_end_in_time_when_the_database_stands_still_and_do_nothing_later()
     assert!(storage.create_user(user("before")).await.unwrap());
     cluster.freeze();
     // Each is a transaction of its own, so each waits for those before it.
+    let (conditions, mark) = (by_taskhash("t"), mark_of("t"));
     let writes = async {
         tokio::join!(
             times_out(storage.report(vec![report("a", "a", 2)])),
-            times_out(storage.mark(mark_of("t"))),
-            times_out(storage.remove(&by_taskhash("t"))),
+            times_out(storage.mark(mark)),
+            times_out(storage.remove(&conditions)),
             times_out(storage.report(vec![report("b", "b", 3)])),
         )
     };
     // The key of a row that is found by the only connection there is.
-    let key = OuthashKey { method: METHOD, outhash: "t" };
+    let (key, tasks, unihashes) =
+        (OuthashKey { method: METHOD, outhash: "t" }, [task("t")], [unihash(1)]);
     let others = async {
         tokio::join!(
             times_out(storage.create_user(user("during"))),
             times_out(storage.outhash_row(key)),
             times_out(storage.outhash_row(key)),
-            times_out(storage.unihashes(&[task("t")])),
-            times_out(storage.unihashes_exist(&[unihash(1)])),
+            times_out(storage.unihashes(&tasks)),
+            times_out(storage.unihashes_exist(&unihashes)),
         )
     };
     tokio::join!(writes, others);
