@@ -140,7 +140,8 @@ impl PostgresStorage {
         let origin = Arc::new(Origin::new());
         let told = watch::Sender::new(0);
         let removals = told.subscribe();
-        let following = removals::follow(Arc::clone(&server), Arc::clone(&origin), told, Closing::of(&closing));
+        let following =
+            removals::follow(Arc::clone(&server), Arc::clone(&origin), told, Closing::of(&closing));
         tasks.push(tokio::spawn(following));
         let bulk = (!options.read_only).then(|| {
             let (writer, task) = Writer::start(Link::new(&server, Session::Keys), Closing::of(&closing));
@@ -185,7 +186,8 @@ async fn prepare(
     if read_only && missing.is_empty() {
         return Ok(());
     }
-    let takes_no_writes = setting(connection, IS_READ_ONLY, pooled).await.map_err(|e| server.open_error(e))?;
+    let takes_no_writes =
+        setting(connection, IS_READ_ONLY, pooled).await.map_err(|e| server.open_error(e))?;
     match (takes_no_writes, missing.is_empty()) {
         (true, true) => Ok(()),
         (true, false) => Err(server.unfit(format!(
@@ -215,11 +217,7 @@ async fn create(
 }
 
 /// Returns the value of a setting of the database.
-async fn setting<T>(
-    connection: &mut PgConnection,
-    sql: &'static str,
-    pooled: bool,
-) -> Result<T, sqlx::Error>
+async fn setting<T>(connection: &mut PgConnection, sql: &'static str, pooled: bool) -> Result<T, sqlx::Error>
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::reads::Reads;
-use super::removals::Origin;
 use super::record::naive_time;
+use super::removals::Origin;
 use super::texts::is_storable;
 use super::transaction::{notify_removal, program};
 use super::writer::{Program, Writer};

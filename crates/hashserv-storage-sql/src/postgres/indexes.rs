@@ -41,7 +41,11 @@ pub(crate) async fn create(server: Arc<Server>, mut closing: Closing) {
     if server.is_pooled() {
         return;
     }
-    let creating = async { while attempt(&server).await == Attempt::Later { sleep(RETRY_PAUSE).await } };
+    let creating = async {
+        while attempt(&server).await == Attempt::Later {
+            sleep(RETRY_PAUSE).await
+        }
+    };
     tokio::select! {
         () = creating => {}
         () = closing.begun() => {}

@@ -260,11 +260,7 @@ impl Findable for Texts {
         self.count()
     }
 
-    async fn find(
-        link: &mut Link,
-        callers: &[Asked<Self>],
-        until: Instant,
-    ) -> Result<Vec<bool>, Failure> {
+    async fn find(link: &mut Link, callers: &[Asked<Self>], until: Instant) -> Result<Vec<bool>, Failure> {
         let unihashes: Vec<_> = callers.iter().flat_map(|caller| caller.keys.iter()).collect();
         let found: Vec<Option<bool>> =
             find(link, UNIHASHES_EXIST, &[Argument::Many(&unihashes)], until).await?;

@@ -113,7 +113,8 @@ impl Reads {
             arguments.add(before.unwrap_or(i64::MAX))?;
             arguments.add(i64::try_from(limit).unwrap_or(i64::MAX))
         };
-        let rows: Vec<Stored> = read(&self.rows, NEWEST_UNIHASHES.into_sql_str(), &bind, ROW_DEADLINE).await?;
+        let rows: Vec<Stored> =
+            read(&self.rows, NEWEST_UNIHASHES.into_sql_str(), &bind, ROW_DEADLINE).await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 

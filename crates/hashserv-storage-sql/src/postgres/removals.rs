@@ -72,7 +72,12 @@ fn random_name() -> String {
 }
 
 /// Follows what others remove until `closing` turns true.
-pub(crate) async fn follow(server: Arc<Server>, origin: Arc<Origin>, removals: Removals, mut closing: Closing) {
+pub(crate) async fn follow(
+    server: Arc<Server>,
+    origin: Arc<Origin>,
+    removals: Removals,
+    mut closing: Closing,
+) {
     let following = async {
         loop {
             let (listener, known) = meanwhile_assuming(&removals, listen(&server)).await;
@@ -154,4 +159,18 @@ async fn state(listener: &mut PgListener) -> Result<State, sqlx::Error> {
 
 fn assume_removal(removals: &Removals) {
     removals.send_modify(|number| *number = number.wrapping_add(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcement_under_an_old_name_is_of_another() {
+        let origin = Origin::new();
+        let old = origin.name();
+        assert!(origin.is(&old));
+        origin.change();
+        assert!(!origin.is(&old) && origin.is(&origin.name()));
+    }
 }

@@ -109,11 +109,7 @@ impl Lookups {
     }
 }
 
-async fn serve(
-    mut connection: SqliteConnection,
-    queue: Arc<Mutex<Inbox<Lookup>>>,
-    mut closing: Closing,
-) {
+async fn serve(mut connection: SqliteConnection, queue: Arc<Mutex<Inbox<Lookup>>>, mut closing: Closing) {
     while let Some(lookups) = next_batch(&queue, STATEMENT_BYTES, &mut closing).await {
         let mut unihashes = Vec::new();
         let mut exist = Vec::new();

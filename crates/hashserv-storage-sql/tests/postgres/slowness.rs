@@ -66,8 +66,7 @@ async fn calls_end_in_time_when_the_database_stands_still_and_do_nothing_later()
         )
     };
     // The key of a row that is found by the only connection there is.
-    let (key, tasks, unihashes) =
-        (OuthashKey { method: METHOD, outhash: "t" }, [task("t")], [unihash(1)]);
+    let (key, tasks, unihashes) = (OuthashKey { method: METHOD, outhash: "t" }, [task("t")], [unihash(1)]);
     let others = async {
         tokio::join!(
             times_out(storage.create_user(user("during"))),
@@ -96,35 +95,32 @@ fn slow_down(database: &Database, table: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn removal_that_was_given_up_is_not_committed_later() {
-    let database = database_or_skip!();
-    let storage = open(database.url()).await;
-    report_one(&*storage, "t", 1).await.unwrap();
-    slow_down(&database, "unihashes_v3");
-    times_out(storage.remove(&by_taskhash("t"))).await;
-    nothing_runs(&database).await;
-    assert_eq!(storage.unihashes(&[task("t")]).await.unwrap(), [Some(unihash(1))]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mark_that_was_given_up_is_not_committed_later() {
-    let database = database_or_skip!();
-    let storage = open(database.url()).await;
-    report_one(&*storage, "t", 1).await.unwrap();
-    slow_down(&database, "unihashes_v3");
-    times_out(storage.mark(mark_of("t"))).await;
-    nothing_runs(&database).await;
-    assert_eq!(database.run("SELECT gc_mark FROM unihashes_v3"), "\n");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn change_of_an_account_that_was_given_up_is_not_committed_later() {
-    let database = database_or_skip!();
-    let storage = open(database.url()).await;
-    slow_down(&database, "users");
-    times_out(storage.create_user(user("u"))).await;
-    nothing_runs(&database).await;
-    assert_eq!(database.run("SELECT count(*) FROM users"), "0\n");
+async fn write_that_was_given_up_is_not_committed_later() {
+    let (removed_from, marked, changed) = (database_or_skip!(), database_or_skip!(), database_or_skip!());
+    let removing = async {
+        let storage = open(removed_from.url()).await;
+        report_one(&*storage, "t", 1).await.unwrap();
+        slow_down(&removed_from, "unihashes_v3");
+        times_out(storage.remove(&by_taskhash("t"))).await;
+        nothing_runs(&removed_from).await;
+        assert_eq!(storage.unihashes(&[task("t")]).await.unwrap(), [Some(unihash(1))]);
+    };
+    let marking = async {
+        let storage = open(marked.url()).await;
+        report_one(&*storage, "t", 1).await.unwrap();
+        slow_down(&marked, "unihashes_v3");
+        times_out(storage.mark(mark_of("t"))).await;
+        nothing_runs(&marked).await;
+        assert_eq!(marked.run("SELECT gc_mark FROM unihashes_v3"), "\n");
+    };
+    let changing = async {
+        let storage = open(changed.url()).await;
+        slow_down(&changed, "users");
+        times_out(storage.create_user(user("u"))).await;
+        nothing_runs(&changed).await;
+        assert_eq!(changed.run("SELECT count(*) FROM users"), "0\n");
+    };
+    tokio::join!(removing, marking, changing);
 }
 
 /// The network keeps the message until its sender has been told of the time-out.
@@ -150,7 +146,7 @@ async fn message_that_arrives_late_changes_nothing() {
 async fn lock_of_another_session_is_waited_for_within_the_limit() {
     const LOCK: &str =
         "SELECT pg_advisory_xact_lock((1751217000::bigint << 32) + 'unihashes_v3'::regclass::oid::bigint)";
-    for sql in [LOCK, "LOCK TABLE unihashes_v3"] {
+    let waiting = [LOCK, "LOCK TABLE unihashes_v3"].map(|sql| async move {
         let database = database_or_skip!();
         let storage = open(database.url()).await;
         report_one(&*storage, "t", 1).await.unwrap();
@@ -166,5 +162,6 @@ async fn lock_of_another_session_is_waited_for_within_the_limit() {
         drop(held);
         nothing_runs(&database).await;
         assert_eq!(database.run("SELECT taskhash FROM unihashes_v3"), "t\n");
-    }
+    });
+    futures_util::future::join_all(waiting).await;
 }
