@@ -133,37 +133,25 @@ impl Cluster {
         run(Command::new("kill").args(["-KILL", &self.pid()]));
     }
 
-    /// Makes all processes of the server stand still, as those of a machine that is suspended do.
+    /// Stops all processes of the server as they are, until the returned value is dropped.
     ///
     /// # Panics
     ///
     /// Where it does not run.
-    pub fn freeze(&self) {
-        // The first of them starts the others.
-        self.signal_all("-STOP", |pid| vec![pid.to_owned()]);
-        self.signal_all("-STOP", children);
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        let main = self.pid();
+        let mut pids = vec![main.clone()];
+        run(Command::new("kill").args(["-STOP", &main]));
+        // It starts no further process now.
+        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children"));
+        pids.extend(children.expect("the processes of the server").split_whitespace().map(str::to_owned));
+        signal("-STOP", &pids);
+        Frozen { pids }
     }
 
-    /// Lets a server go on that was frozen.
-    ///
-    /// # Panics
-    ///
-    /// Where it does not run.
-    pub fn thaw(&self) {
-        self.signal_all("-CONT", |pid| [children(pid), vec![pid.to_owned()]].concat());
-    }
-
-    fn signal_all(&self, signal: &str, processes: impl Fn(&str) -> Vec<String>) {
-        for pid in processes(&self.pid()) {
-            // One of them may have ended since.
-            let _ = Command::new("kill").args([signal, &pid]).stderr(Stdio::null()).status();
-        }
-    }
-
-    /// The number of the process that starts the others.
     fn pid(&self) -> String {
-        let file = self.data().join("postmaster.pid");
-        let text = std::fs::read_to_string(file).expect("the server runs");
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("the server runs");
         text.lines().next().expect("a number").to_owned()
     }
 
@@ -236,6 +224,23 @@ impl Cluster {
     }
 }
 
+/// A server whose processes stand still until this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    pids: Vec<String>,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("-CONT", &self.pids);
+    }
+}
+
+/// Sends a signal to processes, some of which may have ended.
+fn signal(signal: &str, pids: &[String]) {
+    let _ = Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status();
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
@@ -251,22 +256,17 @@ fn new_directory() -> PathBuf {
     directory.keep()
 }
 
-/// Waits for the end of this process, then stops the cluster, frozen or not, and removes its files. A signal from the
-/// keyboard, which all processes of a terminal get, must not end it before.
+/// Waits for the end of this process, then stops the cluster and removes its files. A signal from the
+/// keyboard, which all processes of a terminal get, must not end it before. A frozen cluster could not be stopped.
 fn guard(programs: &Path, directory: &Path) -> Child {
     const SCRIPT: &str = "trap '' INT TERM HUP QUIT; read -r _; \
-        pid=$(head -n 1 \"$2/data/postmaster.pid\") && kill -CONT \"$pid\" $(ps -o pid= --ppid \"$pid\"); \
+        pid=$(head -n 1 \"$2/data/postmaster.pid\"); \
+        kill -CONT \"$pid\" $(cat \"/proc/$pid/task/$pid/children\"); \
         \"$1/pg_ctl\" -D \"$2/data\" -m immediate -w stop; cd /; rm -rf \"$2\"";
     let mut command = account::command("sh");
     command.args(["-c", SCRIPT, "sh"]).arg(programs).arg(directory).current_dir(directory);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("sh runs")
-}
-
-/// The numbers of the processes that a process started.
-fn children(pid: &str) -> Vec<String> {
-    let found = run(Command::new("ps").args(["-o", "pid=", "--ppid", pid]));
-    found.split_whitespace().map(str::to_owned).collect()
 }
 
 fn free_port() -> u16 {

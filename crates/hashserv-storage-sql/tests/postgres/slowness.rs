@@ -54,7 +54,7 @@ async fn calls_end_in_time_when_the_database_stands_still_and_do_nothing_later()
     let storage = open(database.url()).await;
     report_one(&*storage, "t", 1).await.unwrap();
     assert!(storage.create_user(user("before")).await.unwrap());
-    cluster.freeze();
+    let frozen = cluster.freeze();
     // Each is a transaction of its own, so each waits for those before it.
     let (conditions, mark) = (by_taskhash("t"), mark_of("t"));
     let writes = async {
@@ -77,7 +77,7 @@ async fn calls_end_in_time_when_the_database_stands_still_and_do_nothing_later()
         )
     };
     tokio::join!(writes, others);
-    cluster.thaw();
+    drop(frozen);
     nothing_runs(&database).await;
     assert_eq!(database.run("SELECT username FROM users"), "before\n");
     assert_eq!(database.run("SELECT taskhash, gc_mark FROM unihashes_v3 WHERE taskhash = 't'"), "t|\n");
