@@ -63,6 +63,11 @@ pub(crate) enum StartError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Transport(#[from] TransportError),
+    #[error(
+        "the database file was deleted or replaced while the server used it; start the server again to serve what \
+         is there now"
+    )]
+    DatabaseLost,
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
 }

@@ -36,8 +36,12 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     announce(&listeners, tls.as_deref());
     let stop = CancellationToken::new();
     tokio::spawn(signals.handle(stop.clone(), tls));
-    Server::new(service, config.limits).run(listeners, stop).await;
-    Ok(())
+    let serving = Server::new(Arc::clone(&service), config.limits).run(listeners, stop);
+    tokio::select! {
+        () = serving => Ok(()),
+        // Nothing can be stored any more: the end of the process closes all connections without a reply.
+        () = service.lost() => Err(StartError::DatabaseLost),
+    }
 }
 
 async fn service(config: &Config) -> Result<Service, StartError> {

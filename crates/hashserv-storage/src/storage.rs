@@ -125,6 +125,14 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Removals through this value are not told here: their caller knows of them.
     fn foreign_removals(&self) -> watch::Receiver<u64>;
 
+    /// Returns once the database was taken away for good, as a file is that was deleted or replaced while in use.
+    ///
+    /// Writes fail with [`StorageError::Lost`] from then on, and what was acknowledged shortly before may be lost. A
+    /// server should end, to be started again with what is there now. Never returns where that cannot be told.
+    async fn lost(&self) {
+        std::future::pending().await
+    }
+
     /// Finishes what was begun and closes the database. Later calls fail with [`StorageError::Closed`].
     async fn close(&self);
 }

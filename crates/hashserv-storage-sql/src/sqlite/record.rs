@@ -16,9 +16,9 @@ use crate::queue::{Kind, Recordable};
 /// gives wakes the task that waits for it, on the processor that the writer needs.) Views and triggers are
 /// temporary: they belong to the connection and leave no trace in the file.
 ///
-/// The oldest row is found by a minimum (of texts in which a blank ends the time, so that one without a fraction
-/// comes before those with one) and not by `ORDER BY … LIMIT 1`, and the row is inserted by `VALUES` and
-/// not by `SELECT`, because SQLite would make a temporary b-tree for either, for every report.
+/// The unihash of the task itself comes first, as a task that has one keeps it: no other report is read then. The
+/// oldest report of an output is the first in the index `hashserv_outhash_created_v1`. The row is inserted by
+/// `VALUES` and not by `SELECT`, because SQLite would make a temporary b-tree for that, for every report.
 const CREATE_RECORDER: &str = "
 CREATE TEMP VIEW reported AS
     SELECT NULL AS method, NULL AS taskhash, NULL AS outhash, NULL AS unihash, NULL AS created, NULL AS owner,
@@ -31,11 +31,11 @@ CREATE TEMP TRIGGER record_reported INSTEAD OF INSERT ON reported BEGIN
     INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
         VALUES (NEW.method, NEW.taskhash,
                 coalesce(
-                    (SELECT unihash FROM
-                        (SELECT u.unihash AS unihash, min(coalesce(o.created, '') || printf(' %020d', o.id))
-                         FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
-                         WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
-                           AND u.method = o.method AND u.taskhash = o.taskhash)),
+                    (SELECT unihash FROM unihashes_v3 WHERE method = NEW.method AND taskhash = NEW.taskhash),
+                    (SELECT u.unihash FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
+                     WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
+                       AND u.method = o.method AND u.taskhash = o.taskhash
+                     ORDER BY o.created, o.id LIMIT 1),
                     NEW.unihash),
                 coalesce((SELECT value FROM config WHERE name = 'gc-mark'), ''))
         ON CONFLICT (method, taskhash) DO NOTHING;

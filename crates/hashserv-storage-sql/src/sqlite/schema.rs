@@ -65,10 +65,23 @@ INSERT OR IGNORE INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
 DROP TABLE unihashes_v2;
 ";
 
+/// An index of our own: it has the reports of an output in the order of their age, so that the oldest is found
+/// without a look at the others. Other servers maintain it without knowing of it.
+const CREATE_OWN_INDEX: &str =
+    "CREATE INDEX IF NOT EXISTS hashserv_outhash_created_v1 ON outhashes_v2 (method, outhash, created)";
+
+const LACKS_OWN_INDEX: &str = "\
+    SELECT EXISTS (SELECT 1 FROM outhashes_v2) AND NOT EXISTS \
+    (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'hashserv_outhash_created_v1')";
+
 /// Creates what is missing and upgrades what is old, all or nothing.
 pub(crate) async fn create_or_upgrade(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     transaction.execute(CREATE).await?;
+    if sqlx::query_scalar(LACKS_OWN_INDEX).fetch_one(&mut *transaction).await? {
+        tracing::info!("indexing the reports of the database, once; that takes seconds for each million");
+    }
+    transaction.execute(CREATE_OWN_INDEX).await?;
     if sqlx::query_scalar(HAS_OLD_UNIHASHES).fetch_one(&mut *transaction).await? {
         transaction.execute(UPGRADE_UNIHASHES).await?;
     }
