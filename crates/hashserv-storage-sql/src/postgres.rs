@@ -45,7 +45,7 @@ use self::reads::Reads;
 use self::record::Records;
 use self::removals::Origin;
 use self::server::{Server, Session};
-use self::statement::fetch_all;
+use self::statement::fetch_all_at_start;
 use self::writer::Writer;
 use crate::closing::Closing;
 use crate::name::{DatabaseName, Place};
@@ -221,7 +221,7 @@ async fn setting<T>(connection: &mut PgConnection, sql: &'static str, pooled: bo
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
-    let rows = fetch_all(connection, sql, PgArguments::default(), pooled, schema::START_LIMIT).await?;
+    let rows = fetch_all_at_start(connection, sql, PgArguments::default(), pooled).await?;
     rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
 }
 

@@ -16,6 +16,7 @@ use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::error::timed_out;
 use super::server::Server;
 use crate::closing::Closing;
 
@@ -24,6 +25,8 @@ const DEAF_INTERVAL: Duration = Duration::from_millis(150);
 /// How often the statistics are looked at, which tries the connection too, and how long that may take.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait for a connection on which to listen.
+const LISTEN_LIMIT: Duration = Duration::from_secs(15);
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The table's number makes the channel that of the schema, of which a database may have several.
@@ -112,7 +115,8 @@ async fn listen(server: &Server) -> (PgListener, State) {
         std::future::pending::<()>().await;
     }
     loop {
-        match listen_once(server).await {
+        let listening = timeout(LISTEN_LIMIT, listen_once(server)).await;
+        match listening.unwrap_or_else(|_| Err(timed_out())) {
             Ok(listening) => return listening,
             Err(error) => tracing::debug!(%error, "cannot listen for removals"),
         }

@@ -1,11 +1,9 @@
 //! The tables, as BitBake's server has them.
 
-use std::time::Duration;
-
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::{Arguments as _, Row as _};
 
-use super::statement::fetch_all;
+use super::statement::fetch_all_at_start;
 use super::transaction::program_lock;
 
 /// The tables, in the order in which their sizes are told.
@@ -43,9 +41,6 @@ const OLD: [&str; 7] = [
     "outhash_lookup",
     "outhash_lookup_v2",
 ];
-
-/// Longest run of a statement that looks at the database at the start.
-pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 
 const MISSING: &str = "SELECT n FROM unnest($1::text[]) AS n WHERE to_regclass(n) IS NULL";
 
@@ -147,6 +142,6 @@ async fn missing(
 ) -> Result<Vec<String>, sqlx::Error> {
     let mut arguments = PgArguments::default();
     arguments.add(names).map_err(sqlx::Error::Encode)?;
-    let rows = fetch_all(connection, MISSING, arguments, pooled, START_LIMIT).await?;
+    let rows = fetch_all_at_start(connection, MISSING, arguments, pooled).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }

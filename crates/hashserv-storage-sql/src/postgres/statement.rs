@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
+use tokio::time::timeout;
+
+use super::error::timed_out;
+
+/// Longest run of a statement that looks at the database at the start.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a statement with arguments; returns its rows.
 ///
@@ -26,4 +32,15 @@ pub(crate) async fn fetch_all(
     let rows = query.fetch_all(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(rows)
+}
+
+/// Runs a statement of a start, for which the server waits before it listens.
+pub(crate) async fn fetch_all_at_start(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    arguments: PgArguments,
+    pooled: bool,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let fetching = fetch_all(connection, sql, arguments, pooled, START_LIMIT);
+    timeout(START_LIMIT, fetching).await.unwrap_or_else(|_| Err(timed_out()))
 }

@@ -24,7 +24,7 @@ async fn valid_index(database: &Database) {
 /// Makes a database as one of BitBake's server, with a report.
 async fn used_database(database: &Database) {
     let storage = open(database.url()).await;
-    report_one(&*storage, "t", 1).await.unwrap();
+    report_one(&*storage, "t", 1).await.expect("it is recorded");
     storage.close().await;
     database.run(&format!("DROP INDEX {INDEX}"));
 }

@@ -45,7 +45,7 @@ fn read_only() -> Options {
 
 /// The error of a database that is not opened.
 async fn refusal(url: &str, options: &Options) -> String {
-    let error = try_open(url, options).await.unwrap_err();
+    let error = try_open(url, options).await.expect_err("it is refused");
     let StorageError::Open { source, .. } = &error else { panic!("{error:?}") };
     source.to_string()
 }
