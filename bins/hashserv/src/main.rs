@@ -21,7 +21,7 @@ use crate::arguments::Arguments;
 use crate::config::Config;
 use crate::error::StartError;
 
-/// 0 after a stop that was asked for, 1 where the server cannot start; clap exits with 2 where the command line
+/// 0 after a stop that was asked for, 1 where the server cannot start or has lost its database; clap exits with 2 where the command line
 /// makes no sense.
 fn main() -> ExitCode {
     match Arguments::read().and_then(run) {

@@ -41,7 +41,7 @@ impl Signals {
         let catch =
             |kind| signal(kind).map_err(|source| StartError::System { what: "catch signals", source });
         // A limit for the size of files is to fail the write, not to end the process; caught once, it stays caught.
-        catch(SignalKind::from_raw(libc::SIGXFSZ))?;
+        let _ = catch(SignalKind::from_raw(libc::SIGXFSZ))?;
         let stopping = Stopping {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,

@@ -58,15 +58,16 @@ const READERS: std::ops::RangeInclusive<usize> = 1..=16;
 /// # Bounds
 ///
 /// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A write waits
-/// up to 20 seconds for other processes (and for those before it), then fails with [`StorageError::Timeout`]. What reads whole tables
+/// up to 20 seconds for other processes and those before it, and 24 in all; a look-up up to 10 and 20. Then they fail
+/// with [`StorageError::Timeout`], and one that has not started is not run any more. What reads whole tables
 /// ([`gc_status`](Storage::gc_status), [`usage`](Storage::usage), searching for what to remove) does so one after
 /// the other: each waits up to 300 seconds for the one before it, then fails likewise.
 ///
 /// # Long work
 ///
-/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused) and [`sweep`](Storage::sweep) are
-/// done in chunks of 2,000 rows, each a transaction, with other writes in between. They go on when their
-/// caller has gone. [`close`](Storage::close) stops them after the chunk at hand: what they removed stays
+/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused), [`sweep`](Storage::sweep) and a
+/// [`mark`](Storage::mark) that no index serves are done in chunks of 2,000 rows, each a transaction, with other writes
+/// in between. Those that remove go on when their caller has gone. [`close`](Storage::close) stops them after the chunk at hand: what they removed stays
 /// removed, and a sweep that was stopped can be repeated, as its mark is still current.
 ///
 /// # Other processes
@@ -237,7 +238,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
-        self.writer()?.mark(requests).await
+        self.bulk()?.mark(requests).await
     }
 
     async fn gc_status(&self) -> Result<GcStatus, StorageError> {

@@ -84,7 +84,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Marks unihashes, and tells for each request how many matched it (marked before or not).
     ///
-    /// The requests are taken one after the other, all in one transaction.
+    /// The requests are taken one after the other. Those that name a unihash, or a method and a taskhash, are marked
+    /// in one transaction as far as they follow each other; others may take many, and end between two of them where
+    /// the database fails or the caller goes away.
     async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError>;
 
     /// How far the current garbage collection is.

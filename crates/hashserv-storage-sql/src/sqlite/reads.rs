@@ -36,7 +36,7 @@ const TASK_ROW: &str = concat!(
      WHERE o.method = ?1 AND o.taskhash = ?2 ORDER BY o.created, o.id LIMIT 1"
 );
 
-const UNIFIED_OUTHASH_ROW: &str = concat!(
+pub(super) const UNIFIED_OUTHASH_ROW: &str = concat!(
     "SELECT ",
     outhash_columns!(),
     ", u.unihash, u.gc_mark FROM outhashes_v2 AS o \
@@ -44,7 +44,7 @@ const UNIFIED_OUTHASH_ROW: &str = concat!(
      WHERE o.method = ?1 AND o.outhash = ?2 ORDER BY o.created, o.id LIMIT 1"
 );
 
-const OUTHASH_ROW: &str = concat!(
+pub(super) const OUTHASH_ROW: &str = concat!(
     "SELECT ",
     outhash_columns!(),
     " FROM outhashes_v2 AS o WHERE o.method = ?1 AND o.outhash = ?2 ORDER BY o.created, o.id LIMIT 1"

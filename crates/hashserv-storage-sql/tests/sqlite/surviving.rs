@@ -152,6 +152,8 @@ async fn logins_do_not_wait_for_those_who_read_rows() {
     for _ in 0..24 {
         rows.push(storage.task_row(task("t1")));
     }
+    // All of them wait before the login comes.
+    assert!(rows.next().now_or_never().is_none());
     let mut login = Box::pin(storage.user("u"));
     let mut answered = 0;
     let login = async {
