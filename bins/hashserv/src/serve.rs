@@ -56,7 +56,7 @@ async fn service(config: &Config) -> Result<Service, StartError> {
 }
 
 /// Opens the database. A read-only server opens it to be read, unless an administrator is to be written, or
-/// the file must be made or upgraded first: read-only is what clients get, and old databases are served too.
+/// the file must be created or upgraded first: read-only is what clients get, and old databases are served too.
 async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError> {
     let database: &DatabaseName = &config.database;
     let writable = &config.database_options;
@@ -65,7 +65,7 @@ async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError
     }
     match open(database, &Options { read_only: true, ..writable.clone() }).await {
         Ok(storage) => Ok(storage),
-        // Only a file may be made or upgraded by whoever comes first.
+        // PostgreSQL has done what is possible.
         Err(error) if database.sqlite_path().is_none() => Err(error),
         Err(error) => open(database, writable).await.map_err(|_| error),
     }

@@ -44,7 +44,7 @@ pub use postgres::PostgresStorage;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStorage;
 
-/// Opens a database; one that does not exist is created, an old one upgraded, unless it is opened read-only.
+/// Opens a database; one that does not exist is created, an old one upgraded, unless [`Options::read_only`] forbids it.
 ///
 /// # Errors
 ///

@@ -124,7 +124,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Whoever keeps unihashes in memory must drop them then. A removal by a server of this kind is told within
     /// 200 ms. Where other programs do not announce theirs (PostgreSQL), those are told within some seconds,
     /// and a process that is cut off from the database is told once it has noticed that, within 6 seconds.
-    /// Removals through this value are not told here: their caller knows of them.
+    /// Removals through this value need not be told here, as their caller knows of them.
     fn foreign_removals(&self) -> watch::Receiver<u64>;
 
     /// Returns once the database was taken away for good, as a file is that was deleted or replaced while in use.
