@@ -71,6 +71,11 @@ pub(crate) enum StartError {
          (ulimit -n, LimitNOFILE)"
     )]
     TooFewFiles { limit: u64, needed: u64 },
+    #[error(
+        "the database file was deleted or replaced while the server used it; start the server again to serve what \
+         is there now"
+    )]
+    DatabaseLost,
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
 }
@@ -101,6 +106,7 @@ impl StartError {
             | StartError::EmptyTokenFile(_)
             | StartError::UpstreamCa(_)
             | StartError::TooFewFiles { .. }
+            | StartError::DatabaseLost
             | StartError::Admin { .. }
             | StartError::Storage(_)
             | StartError::Transport(_)

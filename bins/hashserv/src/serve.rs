@@ -40,8 +40,12 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     keeper.iter_mut().for_each(Keeper::warn_of_time);
     let stop = CancellationToken::new();
     tokio::spawn(signals.handle(stop.clone(), keeper));
-    Server::new(service, config.limits).run(listeners, stop).await;
-    Ok(())
+    let serving = Server::new(Arc::clone(&service), config.limits).run(listeners, stop);
+    tokio::select! {
+        () = serving => Ok(()),
+        // Nothing can be stored any more: the end of the process closes all connections without a reply.
+        () = service.lost() => Err(StartError::DatabaseLost),
+    }
 }
 
 /// Returns the number of connections that there may be to a database server. The files of SQLite are few.
@@ -61,7 +65,7 @@ async fn service(config: &Config) -> Result<Service, StartError> {
 }
 
 /// Opens the database. A read-only server opens it to be read, unless an administrator is to be written, or
-/// the file must be made or upgraded first: read-only is what clients get, and old databases are served too.
+/// the file must be created or upgraded first: read-only is what clients get, and old databases are served too.
 async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError> {
     let database: &DatabaseName = &config.database;
     let writable = &config.database_options;
@@ -70,7 +74,7 @@ async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError
     }
     match open(database, &Options { read_only: true, ..writable.clone() }).await {
         Ok(storage) => Ok(storage),
-        // Only a file may be made or upgraded by whoever comes first.
+        // PostgreSQL has done what is possible.
         Err(error) if database.sqlite_path().is_none() => Err(error),
         Err(error) => open(database, writable).await.map_err(|_| error),
     }

@@ -105,6 +105,11 @@ impl Service {
         self.read_only
     }
 
+    /// Returns once the database was taken away for good, see [`Storage::lost`]. A server should end then.
+    pub async fn lost(&self) {
+        self.storage.lost().await;
+    }
+
     /// Writes what the upstream has given, and closes the database; takes no longer than the limit, of which a
     /// quarter is kept for the database.
     ///

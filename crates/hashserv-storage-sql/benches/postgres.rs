@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
-use hashserv_storage::{Details, Report, Storage, StorageError, TaskKey, Timestamp, Unihash};
+use hashserv_storage::{Details, OuthashKey, Report, Storage, StorageError, TaskKey, Timestamp, Unihash};
 use hashserv_storage_sql::{Options, PostgresStorage};
 use hashserv_test_postgres::{Cluster, Durability, Setup};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -31,6 +31,16 @@ const FILL: &str = "
         SELECT $1, encode(sha256(n::text::bytea), 'hex'), encode(sha256((n / 3)::text::bytea), 'hex'), ''
         FROM generate_series(1, $2) AS n";
 
+/// Reports of one output, and as many outputs of one report each. Each task has a unihash.
+const REPORTS: usize = 100_000;
+const FILL_REPORTS: &str = "
+    INSERT INTO outhashes_v2 (method, taskhash, outhash, created)
+        SELECT $1, t.task || n, t.output || CASE t.output WHEN 'one' THEN n::text ELSE '' END, now() + n * interval '1 ms'
+        FROM generate_series(1, $2) AS n, (VALUES ('alone', 'one'), ('shared', 'many')) AS t(task, output)";
+const FILL_TASKS: &str = "
+    INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
+        SELECT o.method, o.taskhash, encode(sha256(o.outhash::bytea), 'hex'), '' FROM outhashes_v2 AS o";
+
 fn main() {
     if hashserv_test_postgres::is_skipped() {
         return;
@@ -46,6 +56,8 @@ async fn measure() {
     let storages = join_all((0..2).map(|_| open(&url))).await;
     let mut plain = PgConnection::connect_with(&url.parse::<PgConnectOptions>().unwrap()).await.unwrap();
     sqlx::query(FILL).bind(METHOD).bind(ROWS as i64).execute(&mut plain).await.unwrap();
+    sqlx::query(FILL_REPORTS).bind(METHOD).bind(REPORTS as i64).execute(&mut plain).await.unwrap();
+    plain.execute(FILL_TASKS).await.unwrap();
     plain.execute("ANALYZE; CHECKPOINT").await.unwrap();
 
     let keys = Keys::new();
@@ -81,9 +93,38 @@ async fn measure() {
             .add("64 tasks, two servers", rate(async || report_from_all(&storages, &reporter).await).await);
     }
     reports.show();
+    measure_outputs(&*storages[0], &reporter).await;
     for storage in storages {
         storage.close().await;
     }
+}
+
+/// Compares outputs of one report with one of many.
+async fn measure_outputs(storage: &dyn Storage, reporter: &Reporter) {
+    let next = std::sync::atomic::AtomicUsize::new(1);
+    let one = || format!("one{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % REPORTS + 1);
+    let many = || "many".to_owned();
+    let outputs: [(&str, &dyn Fn() -> String); 2] = [("1 report", &one), ("100,000 reports", &many)];
+    let [mut new, mut rows] = ["reports of new tasks", "get-outhash"].map(Table::new);
+    for _ in 0..ROUNDS {
+        for (name, output) in outputs {
+            let report = async || {
+                let report = Report { outhash: output(), ..reporter.report() };
+                Ok(storage.report(vec![report]).await?.len())
+            };
+            new.add(name, rate(report).await);
+            let row = async || {
+                let outhash = output();
+                let key = OuthashKey { method: METHOD, outhash: &outhash };
+                assert!(storage.unified_outhash_row(key).await?.is_some());
+                assert!(storage.outhash_row(key).await?.is_some());
+                Ok(1)
+            };
+            rows.add(name, rate(row).await);
+        }
+    }
+    new.show();
+    rows.show();
 }
 
 async fn open(url: &str) -> Arc<PostgresStorage> {

@@ -9,40 +9,70 @@ use crate::closing::Closing;
 
 /// Something that waits in a queue.
 pub(crate) trait Weighed {
-    /// How much of the bound of a batch it takes.
+    /// Its share of the bound of a batch.
     fn weight(&self) -> usize;
 }
 
-/// Adds to `first` what else is in the queue, in order, until the weights reach `bound`; waits for nothing.
-///
-/// The last one taken may exceed the bound, so that one that is heavier by itself is served too.
-pub(crate) fn gather<T: Weighed>(first: T, queue: &mut Receiver<T>, bound: usize) -> VecDeque<T> {
-    let mut weight = first.weight();
-    let mut gathered = VecDeque::from([first]);
-    while weight < bound {
-        let Ok(next) = queue.try_recv() else { break };
-        weight = weight.saturating_add(next.weight());
-        gathered.push_back(next);
+/// The end of a queue from which batches are taken.
+#[derive(Debug)]
+pub(crate) struct Inbox<T> {
+    queue: Receiver<T>,
+    /// Taken from the queue, and too heavy for the batch that was gathered then.
+    held: Option<T>,
+}
+
+impl<T: Weighed> Inbox<T> {
+    pub(crate) fn new(queue: Receiver<T>) -> Self {
+        Inbox { queue, held: None }
     }
-    gathered
+
+    /// Waits for something; `None` when there will be no more. May be dropped at any time.
+    pub(crate) async fn recv(&mut self) -> Option<T> {
+        match self.held.take() {
+            Some(held) => Some(held),
+            None => self.queue.recv().await,
+        }
+    }
+
+    /// Lets nothing more in; what is in the queue stays there.
+    pub(crate) fn close(&mut self) {
+        self.queue.close();
+    }
+
+    /// Adds to `first` what else is in the queue, in order, while the weights stay within `bound`; waits for nothing.
+    ///
+    /// What is heavier by itself is a batch of its own, so that nothing light waits for it.
+    pub(crate) fn gather(&mut self, first: T, bound: usize) -> VecDeque<T> {
+        let mut weight = first.weight();
+        let mut gathered = VecDeque::from([first]);
+        while let Some(next) = self.held.take().or_else(|| self.queue.try_recv().ok()) {
+            weight = weight.saturating_add(next.weight());
+            if weight > bound {
+                self.held = Some(next);
+                break;
+            }
+            gathered.push_back(next);
+        }
+        gathered
+    }
 }
 
 /// Waits for something in a queue that several take from, and gathers; `None` when there will be no more, which is
 /// when it is empty after `closing` has begun.
 pub(crate) async fn next_batch<T: Weighed>(
-    queue: &Mutex<Receiver<T>>,
+    inbox: &Mutex<Inbox<T>>,
     bound: usize,
     closing: &mut Closing,
 ) -> Option<VecDeque<T>> {
-    let mut queue = queue.lock().await;
+    let mut inbox = inbox.lock().await;
     let first = tokio::select! {
-        first = queue.recv() => first,
+        first = inbox.recv() => first,
         _ = closing.begun() => {
-            queue.close();
-            queue.recv().await
+            inbox.close();
+            inbox.recv().await
         }
     };
-    Some(gather(first?, &mut queue, bound))
+    Some(inbox.gather(first?, bound))
 }
 
 #[cfg(test)]
@@ -57,14 +87,18 @@ mod tests {
         }
     }
 
-    #[test]
-    fn takes_what_is_there_up_to_the_bound() {
-        let (sender, mut queue) = mpsc::channel(8);
-        for weight in [2, 3, 4, 5] {
+    #[tokio::test]
+    async fn batch_stays_within_its_bound() {
+        let (sender, queue) = mpsc::channel(8);
+        let mut inbox = Inbox::new(queue);
+        for weight in [1, 2, 3, 4, 100, 0, 5] {
             sender.try_send(weight).unwrap();
         }
-        assert_eq!(gather(1, &mut queue, 6), [1, 2, 3]);
-        assert_eq!(gather(100, &mut queue, 6), [100]);
-        assert_eq!(gather(0, &mut queue, 100), [0, 4, 5]);
+        drop(sender);
+        let mut batches = Vec::new();
+        while let Some(first) = inbox.recv().await {
+            batches.push(inbox.gather(first, 6));
+        }
+        assert_eq!(batches, [vec![1, 2, 3], vec![4], vec![100], vec![0, 5]]);
     }
 }

@@ -15,7 +15,11 @@ mod closing;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod deadline;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod gather;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod halves;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod mark;
 mod name;
@@ -40,7 +44,7 @@ pub use postgres::PostgresStorage;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStorage;
 
-/// Opens a database; one that does not exist is created, an old one upgraded, unless it is opened read-only.
+/// Opens a database; one that does not exist is created, an old one upgraded, unless [`Options::read_only`] forbids it.
 ///
 /// # Errors
 ///

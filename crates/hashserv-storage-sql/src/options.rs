@@ -6,7 +6,8 @@ use std::time::Duration;
 /// How a database is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only read: nothing is created or upgraded, writes are refused. `false` unless set.
+    /// Only read: writes are refused, and nothing is created or upgraded but tables that a PostgreSQL database lacks.
+    /// `false` unless set.
     pub read_only: bool,
     /// When SQLite makes commits durable. PostgreSQL decides that by its own configuration.
     pub synchronous: Synchronous,

@@ -8,6 +8,7 @@
 mod accounts;
 mod bulk;
 mod error;
+mod indexes;
 mod link;
 mod lookups;
 mod mark;
@@ -42,7 +43,9 @@ use self::link::{Link, Links};
 use self::lookups::Lookups;
 use self::reads::Reads;
 use self::record::Records;
+use self::removals::Origin;
 use self::server::{Server, Session};
+use self::statement::fetch_all_at_start;
 use self::writer::Writer;
 use crate::closing::Closing;
 use crate::name::{DatabaseName, Place};
@@ -53,27 +56,28 @@ const POOL_SIZES: std::ops::RangeInclusive<usize> = 5..=100;
 /// How many of them are for one purpose each: writing, reading whole tables, hearing of removals.
 const SINGLE_CONNECTIONS: usize = 3;
 
+const ENCODING: &str = "SELECT current_setting('server_encoding')";
+/// It is a standby, or its settings say so.
 const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::boolean";
 
 /// Storage in a PostgreSQL database.
 ///
 /// # Bounds
 ///
-/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. While the
-/// database is away, calls are tried again for 10 seconds and then fail with [`StorageError::Timeout`]. So
-/// does a write that waits 20 seconds for other servers, or for those before it and the database, and a look-up that
-/// waits 10 seconds for its turn.
+/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A call ends within a
+/// limit that is measured from the call, whatever it waits for (its turn, a connection, another attempt, the lock of
+/// other servers, the statement): 24 seconds for a write, 20 for a look-up, for rows and for a change of an account, 300
+/// for a search through a whole table. It fails with [`StorageError::Timeout`] then, or earlier: while the database is
+/// away, calls are tried again for 10 seconds, and the lock of other servers is waited for 20 at most.
 ///
-/// An attempt that has begun is not cut short by that. It takes 5 seconds at most to try a connection that was
-/// idle and 10 to make one. Then the database has 10 seconds for a look-up, for rows and for a change of an
-/// account, until 25 after the call for a report, 60 for another write, 300 for a search through a whole table; what
-/// takes longer fails with [`StorageError::Timeout`]. So do rows for which no connection is free for 10 seconds, and
-/// searches for which there is none for 300.
+/// The database gives up what its caller has given up. It has a deadline for each transaction that writes, which lies
+/// before that of the caller, and commits nothing after it, even if it stood still meanwhile.
 ///
 /// # Long work
 ///
-/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused) and [`sweep`](Storage::sweep) are
-/// done in chunks of 2,000 rows, each a transaction, with other writes in between. They go on when their
+/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused), [`sweep`](Storage::sweep) and
+/// [`mark`](Storage::mark) are done in chunks of 2,000 rows, each a transaction with the limit of a write, with other
+/// writes in between. Those that remove go on when their
 /// caller has gone. [`close`](Storage::close) stops them after the chunk at hand: what they removed stays
 /// removed, and a sweep that was stopped can be repeated, as its mark is still current.
 ///
@@ -97,8 +101,8 @@ pub struct PostgresStorage {
 }
 
 impl PostgresStorage {
-    /// Opens a database by its URL; tables that do not exist are created, old ones upgraded, unless it is
-    /// opened read-only or cannot be written.
+    /// Opens a database by its URL; tables that do not exist are created, old ones upgraded. One that is opened
+    /// read-only is left as it is if it has its tables.
     ///
     /// What the URL does not tell is taken from `PG*` in the environment. Its parameters are those of
     /// PostgreSQL's own clients as far as sqlx has them, `sslmode` and `sslrootcert` among them; others are refused,
@@ -122,13 +126,7 @@ impl PostgresStorage {
         };
         let server = Arc::new(Server::new(url, options)?);
         let mut connection = server.connect_at_start(options.connect_timeout).await?;
-        let prepared = prepare(&mut connection, options.read_only, server.is_pooled()).await;
-        let missing = prepared.map_err(|error| server.open_error(error))?;
-        if !missing.is_empty() {
-            let source =
-                format!("it has no table {}: a server must open it for writing first", missing.join(", "));
-            return Err(StorageError::Open { what: server.name().to_owned(), source: source.into() });
-        }
+        prepare(&server, &mut connection, options.read_only).await?;
         let _ = connection.close().await;
         Ok(Self::start(server, options))
     }
@@ -139,14 +137,16 @@ impl PostgresStorage {
         let links = (0..shared.div_ceil(2)).map(|_| Link::new(&server, Session::Keys)).collect();
         let (lookups, mut tasks) = Lookups::start(links, &Closing::of(&closing));
         let reads = Arc::new(Reads::new(&server, shared / 2));
-        let origin = removals::random_origin();
+        let origin = Arc::new(Origin::new());
         let told = watch::Sender::new(0);
         let removals = told.subscribe();
-        let following = removals::follow(Arc::clone(&server), origin.clone(), told, Closing::of(&closing));
+        let following =
+            removals::follow(Arc::clone(&server), Arc::clone(&origin), told, Closing::of(&closing));
         tasks.push(tokio::spawn(following));
         let bulk = (!options.read_only).then(|| {
             let (writer, task) = Writer::start(Link::new(&server, Session::Keys), Closing::of(&closing));
             tasks.push(task);
+            tasks.push(tokio::spawn(indexes::create(Arc::clone(&server), Closing::of(&closing))));
             Bulk { reads: Arc::clone(&reads), writer, origin }
         });
         PostgresStorage { server, lookups, reads, bulk, removals, closing, tasks: Mutex::new(tasks) }
@@ -169,21 +169,59 @@ impl PostgresStorage {
     }
 }
 
-/// Creates and upgrades tables where that may be done; tells which are missing then.
+/// Makes a database ready; one that is opened read-only is changed only where it could not be served else.
 async fn prepare(
+    server: &Server,
     connection: &mut PgConnection,
     read_only: bool,
-    pooled: bool,
-) -> Result<Vec<String>, sqlx::Error> {
-    if !read_only && !is_read_only(connection, pooled).await? {
-        schema::create_or_upgrade(connection, pooled).await?;
+) -> Result<(), StorageError> {
+    let pooled = server.is_pooled();
+    let encoding: String = setting(connection, ENCODING, pooled).await.map_err(|e| server.open_error(e))?;
+    if encoding != "UTF8" {
+        return Err(server.unfit(format!(
+            "its encoding is {encoding}, which cannot hold every name: create one with ENCODING 'UTF8'"
+        )));
     }
-    schema::missing_tables(connection, pooled).await
+    let missing = schema::missing_tables(connection, pooled).await.map_err(|e| server.open_error(e))?;
+    if read_only && missing.is_empty() {
+        return Ok(());
+    }
+    let takes_no_writes =
+        setting(connection, IS_READ_ONLY, pooled).await.map_err(|e| server.open_error(e))?;
+    match (takes_no_writes, missing.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(server.unfit(format!(
+            "it has no table {}, and takes no writes (a standby, or default_transaction_read_only): \
+             let a server open it once where it can be written",
+            missing.join(", ")
+        ))),
+        (false, _) => create(server, connection, &missing).await,
+    }
 }
 
-/// Whether the database takes no writes: it is a standby, or its settings say so.
-async fn is_read_only(connection: &mut PgConnection, pooled: bool) -> Result<bool, sqlx::Error> {
-    let rows = statement::fetch_all(connection, IS_READ_ONLY, PgArguments::default(), pooled).await?;
+async fn create(
+    server: &Server,
+    connection: &mut PgConnection,
+    missing: &[String],
+) -> Result<(), StorageError> {
+    let created = schema::create_or_upgrade(connection, server.is_pooled()).await;
+    created.map_err(|error| match error::is_of_rights(&error) && !missing.is_empty() {
+        true => server.unfit(format!(
+            "it has no table {}, and the user may not create them ({}): \
+             let a server open it once as a user who may",
+            missing.join(", "),
+            server::Plain(error)
+        )),
+        false => server.open_error(error),
+    })
+}
+
+/// Returns the value of a setting of the database.
+async fn setting<T>(connection: &mut PgConnection, sql: &'static str, pooled: bool) -> Result<T, sqlx::Error>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    let rows = fetch_all_at_start(connection, sql, PgArguments::default(), pooled).await?;
     rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
 }
 
@@ -240,7 +278,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
-        self.bulk()?.writer.mark(requests).await
+        self.bulk()?.mark(requests).await
     }
 
     async fn gc_status(&self) -> Result<GcStatus, StorageError> {

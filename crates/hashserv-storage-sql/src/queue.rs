@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::time::Duration;
 
 use hashserv_storage::{MarkRequest, StorageError, Unihash};
 use tokio::sync::{mpsc, oneshot};
@@ -13,12 +12,12 @@ use tokio::time::Instant;
 
 use crate::answers::{Reply, SharedFailure, answer, answer_all};
 use crate::closing::Closing;
-use crate::gather::{Weighed, gather};
+use crate::deadline::{WRITE_DEADLINE, WRITE_START_DEADLINE, late, within};
+use crate::gather::{Inbox, Weighed};
+use crate::halves::Halves;
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
-/// For how long what a call needs is waited for, from when the call was made. Clients give up after 30 seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// At how many bytes a transaction is full.
 const TRANSACTION_BYTES: usize = 4 << 20;
 /// What an item weighs besides its text, so that a transaction has 1024 items at most.
@@ -90,7 +89,7 @@ pub(crate) struct Queue<T: Transactions> {
 }
 
 /// The task's end of the queue.
-pub(crate) type Jobs<T> = mpsc::Receiver<Job<T>>;
+pub(crate) type Jobs<T> = Inbox<Job<T>>;
 
 /// What one caller wants written.
 #[derive(Debug)]
@@ -111,7 +110,7 @@ pub(crate) struct Call<I, R> {
 /// A queue, and what comes out of it.
 pub(crate) fn queue<T: Transactions>() -> (Queue<T>, Jobs<T>) {
     let (jobs, received) = mpsc::channel(QUEUE);
-    (Queue { jobs }, received)
+    (Queue { jobs }, Inbox::new(received))
 }
 
 // Not derived, as that would ask for transactions that can be cloned.
@@ -136,9 +135,13 @@ impl<T: Transactions> Queue<T> {
 
     async fn ask<I, R>(&self, item: I, job: fn(Call<I, R>) -> Job<T>) -> Result<Vec<R>, StorageError> {
         let (reply, answer) = oneshot::channel();
-        let call = Call { item, until: Instant::now() + PATIENCE, reply };
-        self.jobs.send(job(call)).await.map_err(|_| StorageError::Closed)?;
-        answer.await.map_err(|_| StorageError::Closed)?
+        let called = Instant::now();
+        let call = Call { item, until: called + WRITE_START_DEADLINE, reply };
+        let asking = async {
+            self.jobs.send(job(call)).await.map_err(|_| StorageError::Closed)?;
+            answer.await.map_err(|_| StorageError::Closed)?
+        };
+        within(called, WRITE_DEADLINE, asking).await
     }
 }
 
@@ -146,9 +149,26 @@ impl<T: Transactions> Weighed for Job<T> {
     fn weight(&self) -> usize {
         match self {
             Job::Record(call) => call.item.count() * ITEM_BYTES + call.item.bytes(),
-            Job::Mark(call) => call.item.len() * ITEM_BYTES,
+            Job::Mark(call) => call.item.iter().map(|request| ITEM_BYTES + bytes_of(request)).sum(),
             Job::Statements(_) => ITEM_BYTES,
         }
+    }
+}
+
+fn bytes_of(request: &MarkRequest) -> usize {
+    let values = request.conditions.of_unihashes().map(|(_, value)| value.len());
+    request.mark.len() + values.sum::<usize>()
+}
+
+impl<I, R> Call<I, R> {
+    /// Returns the call if there is time for it, else refuses it.
+    fn in_time(self) -> Option<Self> {
+        if Instant::now() < self.until {
+            return Some(self);
+        }
+        // A caller that has gone wants no answer.
+        let _ = self.reply.send(Err(late(WRITE_START_DEADLINE)));
+        None
     }
 }
 
@@ -163,7 +183,7 @@ pub(crate) async fn serve<T: Transactions>(
     loop {
         tokio::select! {
             job = jobs.recv() => match job {
-                Some(first) => run_all(&mut transactions, gather(first, &mut jobs, TRANSACTION_BYTES)).await,
+                Some(first) => run_all(&mut transactions, jobs.gather(first, TRANSACTION_BYTES)).await,
                 None => return transactions,
             },
             () = closing.begun(), if open => {
@@ -192,8 +212,10 @@ async fn run_all<T: Transactions>(transactions: &mut T, mut jobs: VecDeque<Job<T
                 });
                 mark_all(transactions, batch).await;
             }
-            Job::Statements(Call { item, until, reply }) => {
-                answer(reply, transactions.run(item, until).await);
+            Job::Statements(call) => {
+                if let Some(Call { item, until, reply }) = call.in_time() {
+                    answer(reply, transactions.run(item, until).await);
+                }
             }
         }
         transactions.tend().await;
@@ -216,39 +238,42 @@ fn with_more<T, J>(first: T, jobs: &mut VecDeque<J>, same_kind: fn(J, &T) -> Res
 }
 
 async fn record_all<T: Transactions>(transactions: &mut T, batch: Vec<Call<T::Records, Unihash>>) {
-    let all: Vec<&T::Records> = batch.iter().map(|call| &call.item).collect();
-    let result = transactions.record(&all, batch[0].until).await;
-    if !is_of_one(&result, batch.len()) {
-        return answer_all(batch.into_iter().map(|call| (call.item.count(), call.reply)), result);
-    }
-    for Call { item, until, reply } in batch {
-        answer(reply, transactions.record(&[&item], until).await);
+    let mut halves = Halves::of(batch);
+    while let Some(batch) = halves.next() {
+        let batch: Vec<_> = batch.into_iter().filter_map(Call::in_time).collect();
+        let Some(first) = batch.first() else { continue };
+        let all: Vec<&T::Records> = batch.iter().map(|call| &call.item).collect();
+        let result = transactions.record(&all, first.until).await;
+        if let Some(batch) = halves.settle(batch, &result) {
+            answer_all(batch.into_iter().map(|call| (call.item.count(), call.reply)), result);
+        }
     }
 }
 
 async fn mark_all<T: Transactions>(transactions: &mut T, batch: Vec<Call<Vec<MarkRequest>, u64>>) {
-    let all: Vec<&MarkRequest> = batch.iter().flat_map(|call| &call.item).collect();
-    let result = transactions.mark(&all, batch[0].until).await;
-    if !is_of_one(&result, batch.len()) {
-        return answer_all(batch.into_iter().map(|call| (call.item.len(), call.reply)), result);
+    let mut halves = Halves::of(batch);
+    while let Some(batch) = halves.next() {
+        let batch: Vec<_> = batch.into_iter().filter_map(Call::in_time).collect();
+        let Some(first) = batch.first() else { continue };
+        let all: Vec<&MarkRequest> = batch.iter().flat_map(|call| &call.item).collect();
+        let result = transactions.mark(&all, first.until).await;
+        if let Some(batch) = halves.settle(batch, &result) {
+            answer_all(batch.into_iter().map(|call| (call.item.len(), call.reply)), result);
+        }
     }
-    for Call { item, until, reply } in batch {
-        answer(reply, transactions.mark(&item.iter().collect::<Vec<_>>(), until).await);
-    }
-}
-
-/// Whether one of several callers is at fault, for whom the others must not suffer.
-fn is_of_one<R>(result: &Result<R, impl SharedFailure>, callers: usize) -> bool {
-    callers > 1 && result.as_ref().is_err_and(|failure| !failure.concerns_all())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
+    use hashserv_storage::Conditions;
     use tokio::sync::watch;
 
     use super::*;
+
+    const BAD_MARK: &str = "bad";
 
     /// Tells what was to be done in one transaction; those with a zero fail.
     #[derive(Debug, Default)]
@@ -307,6 +332,9 @@ mod tests {
 
         async fn mark(&mut self, requests: &[&MarkRequest], _: Instant) -> Result<Vec<u64>, Failed> {
             self.transactions.lock().unwrap().push(Vec::new());
+            if requests.iter().any(|request| request.mark == BAD_MARK) {
+                return Err(Failed { concerns_all: false });
+            }
             Ok(vec![1; requests.len()])
         }
 
@@ -357,11 +385,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn others_do_not_suffer_for_the_one_at_fault() {
-        let calls: [(Kind, &[u8]); 3] = [(Kind::Reports, &[1]), (Kind::Reports, &[0]), (Kind::Reports, &[3])];
+    async fn only_the_caller_at_fault_hears_the_error() {
+        let calls: [(Kind, &[u8]); 4] =
+            [(Kind::Reports, &[1]), (Kind::Reports, &[0]), (Kind::Reports, &[3]), (Kind::Reports, &[4])];
         let (heard, transactions) = serve_waiting(Script::default(), &calls).await;
-        assert_eq!(heard, [Some(vec![1]), None, Some(vec![3])]);
-        assert_eq!(transactions, [vec![1, 0, 3], vec![1], vec![0], vec![3]]);
+        assert_eq!(heard, [Some(vec![1]), None, Some(vec![3]), Some(vec![4])]);
+        assert_eq!(transactions, [vec![1, 0, 3, 4], vec![1, 0], vec![1], vec![0], vec![3, 4]]);
+    }
+
+    #[tokio::test]
+    async fn only_the_caller_of_a_bad_mark_hears_the_error() {
+        let (queue, jobs) = queue::<Script>();
+        let script = Script::default();
+        let transactions = Arc::clone(&script.transactions);
+        let marking = ["a", BAD_MARK, "c"].map(|mark| {
+            let request = MarkRequest { mark: mark.to_owned(), conditions: Conditions::default() };
+            queue.mark(vec![request])
+        });
+        let serving = serve(script, jobs, Closing::of(&watch::Sender::new(true)));
+        let (heard, _) = tokio::join!(futures_util::future::join_all(marking), serving);
+        assert_eq!(heard.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(transactions.lock().unwrap().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn heavy_call_is_a_transaction_of_its_own() {
+        let heavy = vec![2; TRANSACTION_BYTES];
+        let calls: [(Kind, &[u8]); 3] =
+            [(Kind::Reports, &[1]), (Kind::Reports, &heavy), (Kind::Reports, &[3])];
+        let (_, transactions) = serve_waiting(Script::default(), &calls).await;
+        assert_eq!(transactions, [&[1][..], &heavy, &[3]]);
     }
 
     #[tokio::test]
@@ -384,10 +437,61 @@ mod tests {
             async move { queue.record(Numbers(Kind::Reports, vec![number])).await.unwrap() }
         }));
         let serving = async {
-            tokio::time::advance(PATIENCE / 2).await;
+            tokio::time::advance(WRITE_START_DEADLINE / 2).await;
             serve(script, jobs, Closing::of(&watch::Sender::new(true))).await
         };
         tokio::join!(asking, serving);
-        assert_eq!(*deadlines.lock().unwrap(), [begin + PATIENCE]);
+        assert_eq!(*deadlines.lock().unwrap(), [begin + WRITE_START_DEADLINE]);
+    }
+
+    /// Serves `queue` with transactions that never end.
+    #[derive(Debug)]
+    struct Stuck;
+
+    impl Transactions for Stuck {
+        type Records = Numbers;
+        type Statements = u8;
+        type Failure = Failed;
+
+        async fn record(&mut self, _: &[&Numbers], _: Instant) -> Result<Vec<Unihash>, Failed> {
+            std::future::pending().await
+        }
+
+        async fn mark(&mut self, _: &[&MarkRequest], _: Instant) -> Result<Vec<u64>, Failed> {
+            std::future::pending().await
+        }
+
+        async fn run(&mut self, _: u8, _: Instant) -> Result<Vec<i64>, Failed> {
+            std::future::pending().await
+        }
+    }
+
+    /// Also those for which there is no place in the queue.
+    #[tokio::test(start_paused = true)]
+    async fn every_call_is_answered_in_time_by_a_database_that_hangs() {
+        let (queue, jobs) = queue::<Stuck>();
+        let closing = watch::Sender::new(false);
+        let serving = tokio::spawn(serve(Stuck, jobs, Closing::of(&closing)));
+        let begin = Instant::now();
+        let recording = (0..2 * QUEUE).map(|_| queue.record(Numbers(Kind::Reports, vec![1])));
+        let heard = futures_util::future::join_all(recording).await;
+        assert!(heard.iter().all(|answer| matches!(answer, Err(StorageError::Timeout(_)))));
+        assert!(begin.elapsed() < Duration::from_secs(25));
+        serving.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_whose_turn_comes_too_late_is_not_run() {
+        let script = Script::default();
+        let transactions = Arc::clone(&script.transactions);
+        let (queue, jobs) = queue::<Script>();
+        let recording = queue.record(Numbers(Kind::Reports, vec![1]));
+        let serving = async {
+            tokio::time::advance(WRITE_START_DEADLINE).await;
+            serve(script, jobs, Closing::of(&watch::Sender::new(true))).await
+        };
+        let (heard, _) = tokio::join!(recording, serving);
+        assert!(matches!(heard, Err(StorageError::Timeout(_))), "{heard:?}");
+        assert!(transactions.lock().unwrap().is_empty());
     }
 }

@@ -14,10 +14,12 @@ mod foreign;
 mod json;
 mod lookups;
 mod mark;
+mod place;
 mod reads;
 mod record;
 mod schema;
 mod transaction;
+mod vacuum;
 mod writer;
 
 use std::fmt;
@@ -39,8 +41,10 @@ use self::connect::Connector;
 use self::error::storage_error;
 use self::foreign::ForeignCommits;
 use self::lookups::Lookups;
+use self::place::Place;
 use self::reads::Reads;
 use self::record::Records;
+use self::vacuum::Vacuum;
 use self::writer::Writer;
 use crate::closing::Closing;
 use crate::options::Options;
@@ -54,15 +58,16 @@ const READERS: std::ops::RangeInclusive<usize> = 1..=16;
 /// # Bounds
 ///
 /// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A write waits
-/// up to 20 seconds for other processes (and for those before it), then fails with [`StorageError::Timeout`]. What reads whole tables
+/// up to 20 seconds for other processes and those before it, and 24 in all; a look-up up to 10 and 20. Then they fail
+/// with [`StorageError::Timeout`], and one that has not started is not run any more. What reads whole tables
 /// ([`gc_status`](Storage::gc_status), [`usage`](Storage::usage), searching for what to remove) does so one after
 /// the other: each waits up to 300 seconds for the one before it, then fails likewise.
 ///
 /// # Long work
 ///
-/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused) and [`sweep`](Storage::sweep) are
-/// done in chunks of 2,000 rows, each a transaction, with other writes in between. They go on when their
-/// caller has gone. [`close`](Storage::close) stops them after the chunk at hand: what they removed stays
+/// [`remove`](Storage::remove), [`clean_unused`](Storage::clean_unused), [`sweep`](Storage::sweep) and a
+/// [`mark`](Storage::mark) that no index serves are done in chunks of 2,000 rows, each a transaction, with other writes
+/// in between. Those that remove go on when their caller has gone. [`close`](Storage::close) stops them after the chunk at hand: what they removed stays
 /// removed, and a sweep that was stopped can be repeated, as its mark is still current.
 ///
 /// # Other processes
@@ -78,6 +83,7 @@ pub struct SqliteStorage {
     /// Absent where the database is only read.
     bulk: Option<Bulk>,
     foreign: watch::Receiver<u64>,
+    lost: watch::Receiver<bool>,
     closing: watch::Sender<bool>,
     tasks: Mutex<Tasks>,
 }
@@ -88,6 +94,21 @@ struct Tasks {
     /// Closed after the others: who closes last moves the write-ahead log into the database, and a connection
     /// that only reads could not.
     main: Option<JoinHandle<SqliteConnection>>,
+}
+
+/// The file as it was opened.
+struct Opened {
+    main: SqliteConnection,
+    commits: ForeignCommits,
+    place: Place,
+    /// Absent where the database is only read.
+    writing: Option<Writing>,
+}
+
+/// Parts of an opened file that only a writer needs.
+struct Writing {
+    vacuum: Vacuum,
+    checkpoints: SqliteConnection,
 }
 
 impl SqliteStorage {
@@ -111,38 +132,48 @@ impl SqliteStorage {
             (connector, writer)
         };
         let commits = ForeignCommits::begin(&mut main).await.map_err(storage_error)?;
-        let checkpoints = if options.read_only { None } else { Some(connector.for_checkpoints().await?) };
+        let lost = watch::Sender::new(false);
+        let is_lost = lost.subscribe();
+        let place = Place::begin(path, lost).await;
+        let place = place.map_err(|error| storage_error(sqlx::Error::Io(error)))?;
+        let writing = if options.read_only {
+            None
+        } else {
+            let vacuum = Vacuum::begin(&mut main).await.map_err(storage_error)?;
+            Some(Writing { vacuum, checkpoints: connector.for_checkpoints().await? })
+        };
         let mut readers = Vec::new();
         for _ in 0..options.readers.clamp(*READERS.start(), *READERS.end()) {
             readers.push(connector.reader().await?);
         }
-        Ok(Self::start(path, &connector, main, commits, readers, checkpoints))
+        let file = Opened { main, commits, place, writing };
+        Ok(Self::start(path, &connector, file, readers, is_lost))
     }
 
     fn start(
         path: &Path,
         connector: &Connector,
-        main: SqliteConnection,
-        commits: ForeignCommits,
+        file: Opened,
         readers: Vec<SqliteConnection>,
-        checkpoints: Option<SqliteConnection>,
+        lost: watch::Receiver<bool>,
     ) -> Self {
         let closing = watch::Sender::new(false);
         let is_closing = Closing::of(&closing);
+        let Opened { main, commits, place, writing } = file;
         let foreign = commits.subscribe();
         let (lookups, mut helpers) = Lookups::start(readers, &is_closing);
         let reads = Reads::new(connector);
-        let (bulk, main) = match checkpoints {
-            None => (None, tokio::spawn(foreign::watch_alone(main, commits, is_closing))),
-            Some(connection) => {
+        let (bulk, main) = match writing {
+            None => (None, tokio::spawn(foreign::watch_alone(main, commits, place, is_closing))),
+            Some(Writing { vacuum, checkpoints }) => {
                 let log = Log::default();
-                helpers.push(checkpoint::start(connection, log.clone(), is_closing.clone()));
-                let (writer, main) = Writer::start(main, commits, log, is_closing);
+                helpers.push(checkpoint::start(checkpoints, log.clone(), is_closing.clone()));
+                let (writer, main) = Writer::start(main, commits, place, vacuum, log, is_closing);
                 (Some(Bulk { scans: reads.scans().clone(), writer }), main)
             }
         };
         let tasks = Mutex::new(Tasks { helpers, main: Some(main) });
-        SqliteStorage { path: path.to_owned(), lookups, reads, bulk, foreign, closing, tasks }
+        SqliteStorage { path: path.to_owned(), lookups, reads, bulk, foreign, lost, closing, tasks }
     }
 
     fn bulk(&self) -> Result<&Bulk, StorageError> {
@@ -207,7 +238,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
-        self.writer()?.mark(requests).await
+        self.bulk()?.mark(requests).await
     }
 
     async fn gc_status(&self) -> Result<GcStatus, StorageError> {
@@ -254,6 +285,14 @@ impl Storage for SqliteStorage {
         self.foreign.clone()
     }
 
+    async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        if lost.wait_for(|lost| *lost).await.is_err() {
+            // Whoever watched the file has ended without having missed it.
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn close(&self) {
         self.closing.send_replace(true);
         let mut tasks = self.tasks.lock().await;
@@ -265,9 +304,15 @@ impl Storage for SqliteStorage {
         let Some(main) = tasks.main.as_mut() else { return };
         let main_ended = main.await;
         tasks.main = None;
-        if let Ok(connection) = main_ended
-            && let Err(error) = connection.close().await
+        let Ok(mut connection) = main_ended else { return };
+        // SQLite does it for the last one that closes, yet others may use the file.
+        if self.bulk.is_some()
+            && !*self.lost.borrow()
+            && let Err(error) = checkpoint::empty_log(&mut connection).await
         {
+            tracing::warn!(database = %self.path.display(), %error, "moving the write-ahead log failed");
+        }
+        if let Err(error) = connection.close().await {
             tracing::warn!(database = %self.path.display(), %error, "closing the database failed");
         }
     }

@@ -3,9 +3,13 @@
 
 mod postgres {
     mod failures;
+    mod indexes;
+    mod marks;
+    mod proxy;
     mod read_only;
     mod reference;
     mod removals;
     mod sharing;
+    mod slowness;
     mod support;
 }

@@ -2,8 +2,10 @@
 #![cfg(feature = "sqlite")]
 
 mod sqlite {
+    mod lost;
     mod read_only;
     mod reference;
+    mod room;
     mod support;
     mod surviving;
 }

@@ -65,6 +65,7 @@ macro_rules! conformance_tests {
             only_the_current_mark_is_swept
             the_empty_mark_is_never_swept
             a_sweep_of_many_rows_removes_all
+            marking_many_rows_marks_all
         });
         $crate::conformance_tests!(@module equivalence $database; {
             a_first_report_keeps_its_unihash

@@ -188,6 +188,10 @@ impl<H: Hindrance> Storage for Hindered<H> {
         self.storage.foreign_removals()
     }
 
+    async fn lost(&self) {
+        self.storage.lost().await;
+    }
+
     async fn close(&self) {
         let close = |storage: Arc<dyn Storage>| async move {
             storage.close().await;

@@ -84,7 +84,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
     /// Marks unihashes, and tells for each request how many matched it (marked before or not).
     ///
-    /// The requests are taken one after the other, all in one transaction.
+    /// The requests are taken one after the other. Those that name a unihash, or a method and a taskhash, are marked
+    /// in one transaction as far as they follow each other; others may take many, and end between two of them where
+    /// the database fails or the caller goes away.
     async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError>;
 
     /// How far the current garbage collection is.
@@ -122,8 +124,16 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Whoever keeps unihashes in memory must drop them then. A removal by a server of this kind is told within
     /// 200 ms. Where other programs do not announce theirs (PostgreSQL), those are told within some seconds,
     /// and a process that is cut off from the database is told once it has noticed that, within 6 seconds.
-    /// Removals through this value are not told here: their caller knows of them.
+    /// Removals through this value need not be told here, as their caller knows of them.
     fn foreign_removals(&self) -> watch::Receiver<u64>;
+
+    /// Returns once the database was taken away for good, as a file is that was deleted or replaced while in use.
+    ///
+    /// Writes fail with [`StorageError::Lost`] from then on, and what was acknowledged shortly before may be lost. A
+    /// server should end, to be started again with what is there now. Never returns where that cannot be told.
+    async fn lost(&self) {
+        std::future::pending::<()>().await;
+    }
 
     /// Finishes what was begun and closes the database. Later calls fail with [`StorageError::Closed`].
     async fn close(&self);

@@ -1,11 +1,15 @@
 //! Databases for single tests.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cluster::{Cluster, Setup, run};
 use crate::programs::psql;
+
+/// The encoding that servers need.
+pub(crate) const UTF8: &str = "UTF8";
 
 /// A database, dropped with this value.
 #[derive(Debug)]
@@ -23,28 +27,40 @@ pub struct Database {
 /// Where PostgreSQL is not installed (the message says what to do), or does not start.
 #[must_use]
 pub fn database() -> Option<Database> {
+    database_with_encoding(UTF8)
+}
+
+/// As [`database`], with an encoding by PostgreSQL's name for it.
+///
+/// # Panics
+///
+/// As [`database`].
+#[must_use]
+pub fn database_with_encoding(encoding: &str) -> Option<Database> {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     if crate::is_skipped() {
         return None;
     }
     if let Ok(server) = std::env::var("HASHSERV_TEST_POSTGRES_URL") {
-        return Some(Database::create(&server));
+        return Some(Database::create(&server, encoding));
     }
     // Each storage of a test holds some connections.
     let settings = vec!["max_connections = 500".to_owned(), "shared_buffers = 64MB".to_owned()];
     let cluster = CLUSTER.get_or_init(|| Cluster::start(&Setup { settings, ..Setup::default() }));
-    Some(cluster.create_database())
+    Some(Database::create(&cluster.url("postgres"), encoding))
 }
 
 impl Database {
     /// Makes a database on a server, of which some database is named.
-    pub(crate) fn create(server: &str) -> Self {
+    pub(crate) fn create(server: &str, encoding: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("hashserv_test_{}_{number}", std::process::id());
         let database = Database { url: with_database(server, &name), name, server: server.to_owned() };
         let drop = format!("DROP DATABASE IF EXISTS {}", database.name);
-        let create = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", database.name);
+        let locale = if encoding == UTF8 { "" } else { "LC_COLLATE 'C' LC_CTYPE 'C'" };
+        let create =
+            format!("CREATE DATABASE {} TEMPLATE template0 ENCODING '{encoding}' {locale}", database.name);
         psql_run(server, &[&drop, &create]);
         database
     }
@@ -59,6 +75,16 @@ impl Database {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Holds what SQL locks until the value that is returned is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Where it fails.
+    #[must_use]
+    pub fn hold(&self, sql: &str) -> Hold {
+        Hold::begin(&self.url, sql)
     }
 
     /// Runs SQL as a client of PostgreSQL would; gives the rows as lines, their columns separated by `|`.
@@ -76,6 +102,30 @@ impl Drop for Database {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         // The server may be stopped, and everything with it.
         let _ = psql_command(&self.server, &[&drop]).output();
+    }
+}
+
+/// A transaction of another client that is under way, and rolled back with this value.
+#[derive(Debug)]
+pub struct Hold(Child);
+
+impl Hold {
+    fn begin(url: &str, sql: &str) -> Self {
+        let mut command = psql_command(url, &[]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("psql runs");
+        let input = child.stdin.as_mut().expect("it is piped");
+        input.write_all(format!("BEGIN;\n{sql};\n\\echo held\n").as_bytes()).expect("psql reads");
+        let output = BufReader::new(child.stdout.as_mut().expect("it is piped"));
+        assert!(output.lines().map_while(Result::ok).any(|line| line == "held"), "{sql} fails");
+        Hold(child)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -14,8 +14,8 @@ mod cluster;
 mod database;
 mod programs;
 
-pub use cluster::{Cluster, Durability, Setup};
-pub use database::{Database, database};
+pub use cluster::{Cluster, Durability, Frozen, Setup};
+pub use database::{Database, Hold, database, database_with_encoding};
 
 /// Whether tests on PostgreSQL are to be left out.
 #[must_use]

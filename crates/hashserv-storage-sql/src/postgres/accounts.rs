@@ -1,33 +1,42 @@
-//! Changes of accounts: single statements, each a transaction, which give a row for each change.
-
-use std::time::Duration;
+//! Changes of accounts: each a transaction, whose output tells whether an account was changed.
 
 use hashserv_storage::{NewUser, StorageError};
-use sqlx::Arguments as _;
-use sqlx::postgres::PgArguments;
+use sqlx::SqlSafeStr as _;
+use tokio::time::Instant;
 
 use super::error::Failure;
 use super::link::Links;
-use super::patience::Patience;
+use super::patience::{Patience, ROW_DEADLINE};
+use super::transaction::{ANSWER_LIMIT, program_without_lock};
 use crate::answers::SharedFailure as _;
 
-/// How long a change may take.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Makes a program of a statement; `v` is the array of its values.
+macro_rules! change {
+    ($statement:expr) => {
+        program_without_lock!(
+            "DECLARE
+                v text[] := ARRAY(SELECT json_array_elements_text(current_setting('hashserv.input')::json));
+            BEGIN ",
+            $statement,
+            "; PERFORM set_config('hashserv.output', FOUND::text, true); END"
+        )
+    };
+}
 
-const CREATE: &str = "\
-    INSERT INTO users (username, token, permissions) VALUES ($1, $2, $3) ON CONFLICT (username) DO NOTHING \
-    RETURNING id";
+const CREATE: &str = change!(
+    "INSERT INTO users (username, token, permissions) VALUES (v[1], v[2], v[3]) ON CONFLICT (username) DO NOTHING"
+);
 
-const PUT: &str = "\
-    INSERT INTO users (username, token, permissions) VALUES ($1, $2, $3) \
-    ON CONFLICT (username) DO UPDATE SET token = excluded.token, permissions = excluded.permissions \
-    RETURNING id";
+const PUT: &str = change!(
+    "INSERT INTO users (username, token, permissions) VALUES (v[1], v[2], v[3]) \
+    ON CONFLICT (username) DO UPDATE SET token = excluded.token, permissions = excluded.permissions"
+);
 
-const SET_PERMISSIONS: &str = "UPDATE users SET permissions = $2 WHERE id = $1::bigint RETURNING id";
+const SET_PERMISSIONS: &str = change!("UPDATE users SET permissions = v[2] WHERE id = v[1]::bigint");
 
-const SET_TOKEN: &str = "UPDATE users SET token = $2 WHERE id = $1::bigint RETURNING id";
+const SET_TOKEN: &str = change!("UPDATE users SET token = v[2] WHERE id = v[1]::bigint");
 
-const DELETE: &str = "DELETE FROM users WHERE id = $1::bigint RETURNING id";
+const DELETE: &str = change!("DELETE FROM users WHERE id = v[1]::bigint");
 
 pub(crate) async fn create(links: &Links, user: &NewUser) -> Result<bool, StorageError> {
     change(links, CREATE, &[&user.name, &user.token_hash, &user.permissions]).await
@@ -49,11 +58,13 @@ pub(crate) async fn delete(links: &Links, id: i64) -> Result<bool, StorageError>
     change(links, DELETE, &[&id.to_string()]).await
 }
 
-/// Whether the statement changed an account. It is never run twice, as the answer would not be true.
-async fn change(links: &Links, sql: &'static str, values: &[&str]) -> Result<bool, StorageError> {
-    let mut patience = Patience::begin();
+/// Returns whether the program changed an account. It is never run twice, as the answer would not be true.
+async fn change(links: &Links, program: &'static str, values: &[&str]) -> Result<bool, StorageError> {
+    let input = serde_json::to_string(values).map_err(StorageError::backend)?;
+    let until = Instant::now() + ROW_DEADLINE;
+    let mut patience = Patience::at_most_until(until);
     loop {
-        match change_once(links, sql, values).await {
+        match change_once(links, program, &input, until).await {
             Ok(changed) => return Ok(changed),
             Err(failure) if patience.endures_once(&failure).await => {}
             Err(failure) => return Err(failure.storage_error()),
@@ -61,11 +72,14 @@ async fn change(links: &Links, sql: &'static str, values: &[&str]) -> Result<boo
     }
 }
 
-async fn change_once(links: &Links, sql: &'static str, values: &[&str]) -> Result<bool, Failure> {
-    let mut arguments = PgArguments::default();
-    values.iter().try_for_each(|value| arguments.add(*value)).map_err(sqlx::Error::Encode)?;
-    let mut lease = links.take().await?;
-    let rows = lease.link().fetch_all(sql, arguments, LIMIT).await;
+async fn change_once(
+    links: &Links,
+    program: &'static str,
+    input: &str,
+    until: Instant,
+) -> Result<bool, Failure> {
+    let mut lease = links.take(until).await?;
+    let output = lease.link().transact(program.into_sql_str(), input, until - ANSWER_LIMIT).await;
     lease.give_back();
-    Ok(!rows?.is_empty())
+    Ok(output? == "true")
 }

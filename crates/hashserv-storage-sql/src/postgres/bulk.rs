@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::reads::Reads;
 use super::record::naive_time;
+use super::removals::Origin;
 use super::texts::is_storable;
 use super::transaction::{notify_removal, program};
 use super::writer::{Program, Writer};
@@ -43,6 +44,7 @@ macro_rules! declare_input {
         "
     };
 }
+pub(crate) use declare_input;
 
 macro_rules! has_no_unihash {
     () => {
@@ -95,16 +97,15 @@ const SWEEP_CHUNK: &str = program!(
 pub(crate) struct Bulk {
     pub(crate) reads: Arc<Reads>,
     pub(crate) writer: Queue<Writer>,
-    /// What this storage calls itself in notifications.
-    pub(crate) origin: String,
+    pub(crate) origin: Arc<Origin>,
 }
 
-/// What a transaction is to remove.
+/// Rows that a transaction is to remove or to mark.
 #[derive(Serialize)]
-struct Chunk<'a> {
-    ids: &'a [i64],
-    values: &'a [String],
-    origin: &'a str,
+pub(crate) struct Chunk<'a> {
+    pub(crate) ids: &'a [i64],
+    pub(crate) values: &'a [String],
+    pub(crate) origin: &'a str,
 }
 
 impl Bulk {
@@ -145,9 +146,14 @@ impl Chunks for Bulk {
     }
 
     async fn remove(&self, removal: &Removal, ids: &[i64]) -> Result<Vec<i64>, StorageError> {
-        let chunk = Chunk { ids, values: &removal.values, origin: &self.origin };
+        let chunk = Chunk { ids, values: &removal.values, origin: &self.origin.name() };
         let input = serde_json::to_string(&chunk).map_err(StorageError::backend)?;
-        self.writer.run(Program { sql: removal.delete.clone(), input }).await
+        let removed = self.writer.run(Program { sql: removal.delete.clone(), input }).await;
+        if removed.is_err() {
+            // The caller takes it as ended, but it may be committed yet.
+            self.origin.change();
+        }
+        removed
     }
 }
 
@@ -161,15 +167,7 @@ fn removal_of_rows<'a>(
     if columns.is_empty() || !values.iter().all(|value| is_storable(value)) {
         return None;
     }
-    // The names come from the fixed set of columns.
-    let matches = |values: &str| {
-        let of_columns = columns.iter().enumerate();
-        let terms: Vec<String> = of_columns
-            .map(|(index, column)| format!("x.\"{}\" = ({values})[{}]", column.name(), index + 1))
-            .collect();
-        terms.join(" AND ")
-    };
-    let find = find_by(table, &matches("$2::text[]"), has_index(&columns));
+    let find = find_by(table, &matching(&columns, "$2::text[]"), has_index(&columns));
     let delete = format!(
         program!(
             declare_input!(),
@@ -181,7 +179,7 @@ fn removal_of_rows<'a>(
             END"
         ),
         table = table,
-        matches = matches("vals"),
+        matches = matching(&columns, "vals"),
         afterwards = afterwards,
     );
     Some(Removal {
@@ -189,6 +187,15 @@ fn removal_of_rows<'a>(
         delete: AssertSqlSafe(delete).into_sql_str(),
         values: values.into_iter().map(str::to_owned).collect(),
     })
+}
+
+/// The condition that columns have the values of an array. The names come from the fixed set of columns.
+pub(crate) fn matching(columns: &[Column], values: &str) -> String {
+    let of_columns = columns.iter().enumerate();
+    let terms: Vec<String> = of_columns
+        .map(|(index, column)| format!("x.\"{}\" = ({values})[{}]", column.name(), index + 1))
+        .collect();
+    terms.join(" AND ")
 }
 
 fn notify_if_removed() -> &'static str {

@@ -19,6 +19,8 @@ mod code {
     pub(super) const DEADLOCK: &str = "40P01";
     pub(super) const TOO_MANY_CONNECTIONS: &str = "53300";
     pub(super) const LOCK_TIMEOUT: &str = "55P03";
+    pub(super) const QUERY_CANCELED: &str = "57014";
+    pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";
     /// Stopping, crashed, starting, dropped: what an administrator does to a server.
     pub(super) const SHUTDOWN_CLASS: &str = "57P";
 }
@@ -114,6 +116,9 @@ impl SharedFailure for Failure {
             Some(code::LOCK_TIMEOUT) => {
                 StorageError::Timeout("another server held the lock for writing for too long".to_owned())
             }
+            Some(code::QUERY_CANCELED) => {
+                StorageError::Timeout("a statement was not done in time and was cancelled".to_owned())
+            }
             _ => StorageError::backend(SharedSource(Arc::clone(&self.0))),
         }
     }
@@ -141,6 +146,21 @@ pub(crate) fn is_of_connection(error: &sqlx::Error) -> bool {
                 || code == code::TOO_MANY_CONNECTIONS
         }),
     }
+}
+
+/// Whether the user of the database lacks a right.
+pub(crate) fn is_of_rights(error: &sqlx::Error) -> bool {
+    code_of(error).as_deref() == Some(code::INSUFFICIENT_PRIVILEGE)
+}
+
+/// Whether the database takes no writes.
+pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
+    code_of(error).as_deref() == Some(code::READ_ONLY)
+}
+
+/// The error of a server that gave no answer.
+pub(crate) fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
 }
 
 fn code_of(error: &sqlx::Error) -> Option<String> {

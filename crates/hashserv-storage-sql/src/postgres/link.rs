@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
-use sqlx::{Connection as _, SqlSafeStr};
+use sqlx::{Connection as _, SqlSafeStr, SqlStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::Failure;
+use super::error::{Failure, timed_out};
 use super::server::{Server, Session};
-use super::statement;
+use super::{statement, transaction};
 
 /// After how long without use a connection is tried before it is used.
 const IDLE: Duration = Duration::from_secs(5);
@@ -31,21 +31,44 @@ impl Link {
         Link { server: Arc::clone(server), session, connection: None, used: Instant::now() }
     }
 
-    /// Runs a statement with arguments; gives its rows.
+    /// Runs a statement with arguments until a deadline; returns its rows.
     pub(crate) async fn fetch_all(
         &mut self,
         sql: impl SqlSafeStr,
         arguments: PgArguments,
-        limit: Duration,
+        until: Instant,
     ) -> Result<Vec<PgRow>, Failure> {
         let pooled = self.server.is_pooled();
-        let connection = self.ready().await?;
-        let result = timeout(limit, statement::fetch_all(connection, sql, arguments, pooled)).await;
-        self.after(result, limit)
+        let called = Instant::now();
+        let connection = self.ready_until(until).await?;
+        let limit = until.saturating_duration_since(Instant::now());
+        let fetching = statement::fetch_all(connection, sql, arguments, pooled, limit);
+        let fetched = timeout_at(until, fetching).await;
+        self.after(match fetched {
+            Ok(rows) => rows.map_err(Failure::from),
+            Err(_) => Err(Failure::no_answer(called.elapsed())),
+        })
+    }
+
+    /// Runs a program in a transaction, which the database commits before a deadline or not at all.
+    pub(crate) async fn transact(
+        &mut self,
+        program: SqlStr,
+        input: &str,
+        until: Instant,
+    ) -> Result<String, Failure> {
+        let connection = self.ready_until(until).await?;
+        let result = transaction::run(connection, program, input, until).await;
+        self.after(result)
+    }
+
+    async fn ready_until(&mut self, until: Instant) -> Result<&mut PgConnection, Failure> {
+        let ready = timeout_at(until, self.ready()).await;
+        ready.unwrap_or_else(|_| Err(Failure::before_work(timed_out())))
     }
 
     /// A connection that works as far as is known.
-    pub(crate) async fn ready(&mut self) -> Result<&mut PgConnection, Failure> {
+    async fn ready(&mut self) -> Result<&mut PgConnection, Failure> {
         let mut connection = self.connection.take();
         if self.used.elapsed() > IDLE
             && let Some(idle) = &mut connection
@@ -61,18 +84,10 @@ impl Link {
         Ok(self.connection.insert(connection))
     }
 
-    /// Takes note of what became of a use, waiting for which took `limit` at most.
+    /// Takes note of what became of a use.
     ///
     /// Every use must end here: a connection that has not given its answer would give it to the next one.
-    pub(crate) fn after<T, E: Into<Failure>>(
-        &mut self,
-        result: Result<Result<T, E>, tokio::time::error::Elapsed>,
-        limit: Duration,
-    ) -> Result<T, Failure> {
-        let result = match result {
-            Ok(result) => result.map_err(E::into),
-            Err(_) => Err(Failure::no_answer(limit)),
-        };
+    fn after<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         self.used = Instant::now();
         if let Err(failure) = &result
             && failure.breaks_connection()
@@ -98,7 +113,6 @@ pub(crate) struct Links {
     session: Session,
     free: Semaphore,
     idle: Mutex<Vec<Link>>,
-    limit: Duration,
 }
 
 /// A link in use. One that is not [given back](Lease::give_back) is closed, as its state is not known.
@@ -110,15 +124,18 @@ pub(crate) struct Lease<'a> {
 }
 
 impl Links {
-    /// So many links; who wants one when all are in use waits up to `limit`.
-    pub(crate) fn new(server: &Arc<Server>, session: Session, count: usize, limit: Duration) -> Self {
+    /// So many links.
+    pub(crate) fn new(server: &Arc<Server>, session: Session, count: usize) -> Self {
         let (free, idle) = (Semaphore::new(count), Mutex::default());
-        Links { server: Arc::clone(server), session, free, idle, limit }
+        Links { server: Arc::clone(server), session, free, idle }
     }
 
-    pub(crate) async fn take(&self) -> Result<Lease<'_>, Failure> {
-        let permit = timeout(self.limit, self.free.acquire()).await;
-        let permit = permit.map_err(|_| Failure::all_in_use(self.limit))?.map_err(|_| Failure::closed())?;
+    /// Returns a link; where all are in use, waits for one until a deadline.
+    pub(crate) async fn take(&self, until: Instant) -> Result<Lease<'_>, Failure> {
+        let called = Instant::now();
+        let permit = timeout_at(until, self.free.acquire()).await;
+        let permit =
+            permit.map_err(|_| Failure::all_in_use(called.elapsed()))?.map_err(|_| Failure::closed())?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let link = idle.unwrap_or_else(|| Link::new(&self.server, self.session));
         Ok(Lease { links: self, link, _permit: permit })

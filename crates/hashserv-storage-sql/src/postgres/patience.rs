@@ -6,6 +6,11 @@ use tokio::time::{Instant, sleep};
 
 use super::error::Failure;
 
+/// Deadline for a row, and for a change of an account, measured from the call: a connection, what is tried again and the
+/// answer included. Clients give up after 30 s.
+pub(crate) const ROW_DEADLINE: Duration = Duration::from_secs(20);
+/// Deadline for what is found in a whole table, measured from the call.
+pub(crate) const SCAN_DEADLINE: Duration = Duration::from_secs(300);
 /// For how long what failed is tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -20,11 +25,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn begin() -> Self {
-        Patience { until: Instant::now() + PATIENCE, pause: FIRST_PAUSE }
-    }
-
-    /// As [`begin`](Self::begin), but it ends at `latest`.
+    /// Tries again for 10 seconds, and until `latest` at most.
     pub(crate) fn at_most_until(latest: Instant) -> Self {
         Patience { until: latest.min(Instant::now() + PATIENCE), pause: FIRST_PAUSE }
     }

@@ -9,21 +9,17 @@ use hashserv_storage::{
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments as _, FromRow, SqlSafeStr as _, SqlStr};
+use tokio::time::Instant;
 
 use super::error::Failure;
 use super::link::Links;
-use super::patience::Patience;
+use super::patience::{Patience, ROW_DEADLINE, SCAN_DEADLINE};
 use super::rows::Stored;
 use super::schema::TABLES;
 use super::server::{Server, Session};
 use super::texts::is_storable;
 use crate::answers::SharedFailure as _;
 use crate::rows::{Outhash, Unified, User};
-
-/// How long to wait for a connection and for a row.
-const ROW_LIMIT: Duration = Duration::from_secs(10);
-/// How long to wait for the connection that reads whole tables, and for it to have done so.
-const SCAN_LIMIT: Duration = Duration::from_secs(300);
 
 /// The columns of a report, for those that have the outhashes as `o`.
 macro_rules! outhash_columns {
@@ -93,8 +89,8 @@ pub(crate) struct Reads {
 impl Reads {
     pub(crate) fn new(server: &Arc<Server>, row_connections: usize) -> Self {
         Reads {
-            rows: Links::new(server, Session::Keys, row_connections, ROW_LIMIT),
-            scans: Links::new(server, Session::Scans, 1, SCAN_LIMIT),
+            rows: Links::new(server, Session::Keys, row_connections),
+            scans: Links::new(server, Session::Scans, 1),
         }
     }
 
@@ -117,7 +113,8 @@ impl Reads {
             arguments.add(before.unwrap_or(i64::MAX))?;
             arguments.add(i64::try_from(limit).unwrap_or(i64::MAX))
         };
-        let rows: Vec<Stored> = read(&self.rows, NEWEST_UNIHASHES.into_sql_str(), &bind, ROW_LIMIT).await?;
+        let rows: Vec<Stored> =
+            read(&self.rows, NEWEST_UNIHASHES.into_sql_str(), &bind, ROW_DEADLINE).await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
@@ -145,7 +142,7 @@ impl Reads {
     }
 
     pub(crate) async fn users(&self) -> Result<Vec<UserRecord>, StorageError> {
-        let rows: Vec<User> = read(&self.rows, USERS.into_sql_str(), &|_| Ok(()), ROW_LIMIT).await?;
+        let rows: Vec<User> = read(&self.rows, USERS.into_sql_str(), &|_| Ok(()), ROW_DEADLINE).await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
@@ -173,8 +170,22 @@ impl Reads {
             arguments.add(after)?;
             arguments.add(values)
         };
-        let found: Vec<(Option<Vec<i64>>,)> = read(&self.scans, sql.clone(), &bind, SCAN_LIMIT).await?;
+        let found: Vec<(Option<Vec<i64>>,)> = read(&self.scans, sql.clone(), &bind, SCAN_DEADLINE).await?;
         Ok(found.into_iter().filter_map(|(ids,)| ids).flatten().collect())
+    }
+
+    /// The rows that a statement finds after an id: how many they are, the last of their ids, and those to change.
+    pub(crate) async fn matches(
+        &self,
+        sql: &SqlStr,
+        after: i64,
+        values: &[String],
+    ) -> Result<Option<Matches>, StorageError> {
+        let bind = |arguments: &mut PgArguments| {
+            arguments.add(after)?;
+            arguments.add(values)
+        };
+        Ok(read(&self.scans, sql.clone(), &bind, SCAN_DEADLINE).await?.pop())
     }
 
     async fn row<T: RowType>(&self, sql: &'static str, keys: &[&str]) -> Result<Option<T>, StorageError> {
@@ -182,13 +193,16 @@ impl Reads {
             return Ok(None);
         }
         let bind = |arguments: &mut PgArguments| keys.iter().try_for_each(|key| arguments.add(*key));
-        Ok(read(&self.rows, sql.into_sql_str(), &bind, ROW_LIMIT).await?.pop())
+        Ok(read(&self.rows, sql.into_sql_str(), &bind, ROW_DEADLINE).await?.pop())
     }
 
     async fn scan<T: RowType>(&self, sql: &'static str) -> Result<Vec<T>, StorageError> {
-        read(&self.scans, sql.into_sql_str(), &|_| Ok(()), SCAN_LIMIT).await
+        read(&self.scans, sql.into_sql_str(), &|_| Ok(()), SCAN_DEADLINE).await
     }
 }
+
+/// Rows that match a condition, as [`Reads::matches`] finds them.
+pub(crate) type Matches = (i64, Option<i64>, Option<Vec<i64>>);
 
 /// What a row can be made into.
 trait RowType: for<'r> FromRow<'r, PgRow> + Send + Unpin {}
@@ -203,9 +217,10 @@ async fn read<T: RowType>(
     bind: &Bind<'_>,
     limit: Duration,
 ) -> Result<Vec<T>, StorageError> {
-    let mut patience = Patience::begin();
+    let until = Instant::now() + limit;
+    let mut patience = Patience::at_most_until(until);
     loop {
-        match read_once(links, sql.clone(), bind, limit).await {
+        match read_once(links, sql.clone(), bind, until).await {
             Ok(rows) => return Ok(rows),
             Err(failure) if patience.endures(&failure).await => {}
             Err(failure) => return Err(failure.storage_error()),
@@ -217,12 +232,12 @@ async fn read_once<T: RowType>(
     links: &Links,
     sql: SqlStr,
     bind: &Bind<'_>,
-    limit: Duration,
+    until: Instant,
 ) -> Result<Vec<T>, Failure> {
     let mut arguments = PgArguments::default();
     bind(&mut arguments).map_err(sqlx::Error::Encode)?;
-    let mut lease = links.take().await?;
-    let rows = lease.link().fetch_all(sql, arguments, limit).await;
+    let mut lease = links.take(until).await?;
+    let rows = lease.link().fetch_all(sql, arguments, until).await;
     lease.give_back();
     Ok(rows?.iter().map(T::from_row).collect::<Result<_, _>>()?)
 }

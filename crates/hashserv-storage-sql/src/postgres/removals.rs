@@ -4,16 +4,19 @@
 //! cannot be heard (the connection is lost, a hot standby, a transaction pooler), a removal is assumed all
 //! the time. Nothing else notifies, BitBake's own server for one; its removals show in the statistics of the
 //! table, which it writes a second or so later. A unihash that somebody changes in place is not noticed.
+//!
+//! The statistics count our own removals, too. What is forgotten for them once more costs some look-ups.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::error::timed_out;
 use super::server::Server;
 use crate::closing::Closing;
 
@@ -22,6 +25,8 @@ const DEAF_INTERVAL: Duration = Duration::from_millis(150);
 /// How often the statistics are looked at, which tries the connection too, and how long that may take.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait for a connection on which to listen.
+const LISTEN_LIMIT: Duration = Duration::from_secs(15);
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The table's number makes the channel that of the schema, of which a database may have several.
@@ -38,13 +43,44 @@ const STATE: &str = "\
 /// What [`STATE`] tells.
 type State = (Option<i64>, Option<i64>);
 
-/// What a storage calls itself in notifications, so that it knows its own.
-pub(crate) fn random_origin() -> String {
+/// Name of a storage in notifications, by which it knows its own.
+#[derive(Debug)]
+pub(crate) struct Origin(Mutex<String>);
+
+impl Origin {
+    pub(crate) fn new() -> Self {
+        Origin(Mutex::new(random_name()))
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.lock().clone()
+    }
+
+    /// Takes another name: what is announced under the old one from now on counts as removed by others.
+    pub(crate) fn change(&self) {
+        *self.lock() = random_name();
+    }
+
+    fn is(&self, name: &str) -> bool {
+        *self.lock() == name
+    }
+
+    fn lock(&self) -> MutexGuard<'_, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn random_name() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// Follows what others remove until `closing` turns true.
-pub(crate) async fn follow(server: Arc<Server>, origin: String, removals: Removals, mut closing: Closing) {
+pub(crate) async fn follow(
+    server: Arc<Server>,
+    origin: Arc<Origin>,
+    removals: Removals,
+    mut closing: Closing,
+) {
     let following = async {
         loop {
             let (listener, known) = meanwhile_assuming(&removals, listen(&server)).await;
@@ -79,7 +115,8 @@ async fn listen(server: &Server) -> (PgListener, State) {
         std::future::pending::<()>().await;
     }
     loop {
-        match listen_once(server).await {
+        let listening = timeout(LISTEN_LIMIT, listen_once(server)).await;
+        match listening.unwrap_or_else(|_| Err(timed_out())) {
             Ok(listening) => return listening,
             Err(error) => tracing::debug!(%error, "cannot listen for removals"),
         }
@@ -96,13 +133,13 @@ async fn listen_once(server: &Server) -> Result<(PgListener, State), sqlx::Error
 }
 
 /// Hears of removals until that fails; tells why it did.
-async fn hear(mut listener: PgListener, mut known: State, origin: &str, removals: &Removals) -> String {
+async fn hear(mut listener: PgListener, mut known: State, origin: &Origin, removals: &Removals) -> String {
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             heard = listener.try_recv() => match heard {
-                Ok(Some(notification)) if notification.payload() == origin => {}
+                Ok(Some(notification)) if origin.is(notification.payload()) => {}
                 Ok(Some(_)) => assume_removal(removals),
                 Ok(None) => return "the connection was lost".to_owned(),
                 Err(error) => return error.to_string(),
@@ -126,4 +163,18 @@ async fn state(listener: &mut PgListener) -> Result<State, sqlx::Error> {
 
 fn assume_removal(removals: &Removals) {
     removals.send_modify(|number| *number = number.wrapping_add(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcement_under_an_old_name_is_of_another() {
+        let origin = Origin::new();
+        let old = origin.name();
+        assert!(origin.is(&old));
+        origin.change();
+        assert!(!origin.is(&old) && origin.is(&origin.name()));
+    }
 }

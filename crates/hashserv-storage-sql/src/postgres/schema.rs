@@ -3,13 +3,33 @@
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::{Arguments as _, Row as _};
 
-use super::statement::fetch_all;
+use super::statement::fetch_all_at_start;
 use super::transaction::program_lock;
 
 /// The tables, in the order in which their sizes are told.
 pub(crate) const TABLES: [&str; 4] = ["unihashes_v3", "outhashes_v2", "users", "config"];
 
 const INDEXES: [&str; 4] = ["taskhash_lookup_v4", "unihash_lookup_v1", "outhash_lookup_v3", "config_lookup"];
+
+/// The text of the statement that creates our own index, or of the name.
+macro_rules! create_outhash_created {
+    (name) => {
+        "hashserv_outhash_created_v1"
+    };
+    ($how:expr) => {
+        concat!(
+            "CREATE INDEX ",
+            $how,
+            " IF NOT EXISTS ",
+            create_outhash_created!(name),
+            " ON outhashes_v2 (method, outhash, created, id)"
+        )
+    };
+}
+pub(crate) use create_outhash_created;
+
+/// Our own index, which is no reason to take a database for an old one. See the module of indexes.
+pub(crate) const OUTHASH_CREATED: &str = create_outhash_created!(name);
 
 /// What older servers left.
 const OLD: [&str; 7] = [
@@ -81,7 +101,14 @@ CREATE INDEX IF NOT EXISTS taskhash_lookup_v4 ON unihashes_v3 (method, taskhash)
 CREATE INDEX IF NOT EXISTS unihash_lookup_v1 ON unihashes_v3 (unihash);
 CREATE INDEX IF NOT EXISTS outhash_lookup_v3 ON outhashes_v2 (method, outhash);
 CREATE INDEX IF NOT EXISTS config_lookup ON config (name);
-COMMIT"#
+DO $hashserv$ BEGIN
+    IF NOT EXISTS (SELECT 1 FROM outhashes_v2) THEN
+        "#,
+    create_outhash_created!(""),
+    ";
+    END IF;
+END $hashserv$;
+COMMIT"
 );
 
 /// Creates what is missing and upgrades what is old, all or nothing.
@@ -115,6 +142,6 @@ async fn missing(
 ) -> Result<Vec<String>, sqlx::Error> {
     let mut arguments = PgArguments::default();
     arguments.add(names).map_err(sqlx::Error::Encode)?;
-    let rows = fetch_all(connection, MISSING, arguments, pooled).await?;
+    let rows = fetch_all_at_start(connection, MISSING, arguments, pooled).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error::{Failure, is_of_connection};
+use super::error::{Failure, is_of_connection, timed_out};
 use super::url::Url;
 use crate::name::masked;
 use crate::options::Options;
@@ -20,11 +20,26 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Keeps the planner from reading whole tables for keys that it has indexes for.
+/// Ends a statement soon after the connection to its client was closed, where the server can notice that (since
+/// PostgreSQL 14, on Linux).
+macro_rules! end_with_client {
+    () => {
+        "DO $hashserv$ BEGIN PERFORM set_config('client_connection_check_interval', '1s', false); \
+         EXCEPTION WHEN OTHERS THEN NULL; END $hashserv$; "
+    };
+}
+
+/// Keeps the planner from reading whole tables for keys that it has indexes for, and from sorting what an index has
+/// in order. Nothing goes on after its caller has given up.
 ///
 /// Prepared statements keep their plans. One that was made while a table was small would go on reading all
 /// of it when it has grown by a million rows. JIT compilation takes longer than any of our look-ups.
-const FOR_KEYS: &str = "SET enable_seqscan = off; SET jit = off";
+const FOR_KEYS: &str = concat!(
+    end_with_client!(),
+    "SET enable_seqscan = off; SET enable_sort = off; SET jit = off; SET statement_timeout = '20s'"
+);
+const FOR_SCANS: &str = concat!(end_with_client!(), "SET statement_timeout = '300s'");
+const FOR_INDEXES: &str = concat!(end_with_client!(), "SET statement_timeout = 0; SET lock_timeout = 0");
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +48,18 @@ pub(crate) enum Session {
     Keys,
     /// For reading whole tables.
     Scans,
+    /// For creating an index, which may take hours.
+    Indexes,
+}
+
+impl Session {
+    fn settings(self) -> &'static str {
+        match self {
+            Session::Keys => FOR_KEYS,
+            Session::Scans => FOR_SCANS,
+            Session::Indexes => FOR_INDEXES,
+        }
+    }
 }
 
 /// A PostgreSQL server and how to get to a database there.
@@ -80,9 +107,9 @@ impl Server {
     pub(crate) async fn connect(&self, session: Session) -> Result<PgConnection, Failure> {
         let connecting = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
-            // Behind a pooler the setting would be somebody else's, and no plan is kept.
-            if session == Session::Keys && !self.pooled {
-                connection.execute(FOR_KEYS).await?;
+            // Behind a pooler the settings would be somebody else's, and no plan is kept.
+            if !self.pooled {
+                connection.execute(session.settings()).await?;
             }
             Ok(connection)
         };
@@ -136,6 +163,11 @@ impl Server {
         Ok(listener)
     }
 
+    /// The error of a database that is not as it must be.
+    pub(crate) fn unfit(&self, reason: String) -> StorageError {
+        StorageError::Open { what: self.name.clone(), source: reason.into() }
+    }
+
     pub(crate) fn open_error(&self, source: sqlx::Error) -> StorageError {
         StorageError::Open { what: self.name.clone(), source: Plain(source).into() }
     }
@@ -143,7 +175,7 @@ impl Server {
 
 /// An error as it is told to people: without what the driver puts around it.
 #[derive(Debug)]
-struct Plain<E>(E);
+pub(crate) struct Plain<E>(pub(crate) E);
 
 impl<E: Borrow<sqlx::Error>> fmt::Display for Plain<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,10 +194,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Server").field(&self.name).finish()
     }
-}
-
-fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ impl Texts {
         self.ends.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.all.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = Option<&str>> {
         let mut start = 0;
         self.ends.iter().map(move |(end, storable)| {

@@ -6,21 +6,18 @@ use hashserv_storage::{MarkRequest, Unihash};
 use serde::de::DeserializeOwned;
 use sqlx::{SqlSafeStr as _, SqlStr};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::error::Failure;
 use super::link::Link;
 use super::mark;
 use super::patience::Patience;
 use super::record::{self, Records};
-use super::transaction;
 use crate::closing::Closing;
 use crate::queue::{Queue, Recordable as _, Transactions, queue, serve};
 
-/// How long a transaction may take that marks or removes; it waits for the lock for 20 seconds of them at most.
-const LIMIT: Duration = Duration::from_secs(60);
-/// How long one that records may take beyond the time when the first caller has waited long enough.
-const RECORD_LIMIT: Duration = Duration::from_secs(5);
+/// Time that a transaction has after the time when its caller has waited long enough for it to start.
+const RUN_LIMIT: Duration = Duration::from_millis(2500);
 
 /// What writes, in its task.
 #[derive(Debug)]
@@ -61,11 +58,7 @@ impl Writer {
     ) -> Result<T, Failure> {
         let mut patience = Patience::at_most_until(until);
         loop {
-            let limit = match repeat {
-                Repeat::Always => until.saturating_duration_since(Instant::now()) + RECORD_LIMIT,
-                Repeat::Never => LIMIT,
-            };
-            let failure = match self.transact_once(program.clone(), input, limit).await {
+            let failure = match self.link.transact(program.clone(), input, until + RUN_LIMIT).await {
                 Ok(output) => return serde_json::from_str(&output).map_err(decode_error),
                 Err(failure) => failure,
             };
@@ -77,18 +70,6 @@ impl Writer {
                 return Err(failure);
             }
         }
-    }
-
-    async fn transact_once(
-        &mut self,
-        program: SqlStr,
-        input: &str,
-        limit: Duration,
-    ) -> Result<String, Failure> {
-        let ready = timeout(limit, self.link.ready()).await;
-        let connection = ready.map_err(|_| Failure::no_answer(limit))??;
-        let result = timeout(limit, transaction::run(connection, program, input)).await;
-        self.link.after(result, limit)
     }
 }
 

@@ -124,6 +124,13 @@ async fn move_written(connection: &mut SqliteConnection) -> Result<i64, sqlx::Er
     Ok(moved)
 }
 
+/// Moves all of the log into the database and gives its room on the disk back, unless others need the log.
+///
+/// That takes no further room but for pages by which the database grows.
+pub(crate) async fn empty_log(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await.map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

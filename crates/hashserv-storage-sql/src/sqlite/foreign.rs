@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::place::Place;
 use crate::closing::Closing;
 
 /// How often the file is looked at.
@@ -66,13 +67,18 @@ impl ForeignCommits {
 pub(crate) async fn watch_alone(
     mut connection: SqliteConnection,
     mut commits: ForeignCommits,
+    mut place: Place,
     mut closing: Closing,
 ) -> SqliteConnection {
     let mut ticks = poll_ticks();
     loop {
         tokio::select! {
             _ = closing.begun() => return connection,
-            _ = ticks.tick() => commits.check(&mut connection).await,
+            _ = ticks.tick() => {
+                commits.check(&mut connection).await;
+                // Whoever uses the storage hears of it if the file is lost.
+                let _ = place.look_if_due().await;
+            }
         }
     }
 }

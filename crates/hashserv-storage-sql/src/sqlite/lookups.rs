@@ -7,17 +7,22 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::error::SharedError;
 use super::json::{self, Items};
 use crate::answers::{Reply, answer_all};
 use crate::closing::Closing;
-use crate::gather::{Weighed, next_batch};
+use crate::deadline::{LOOKUP_DEADLINE, LOOKUP_START_DEADLINE, late, within};
+use crate::gather::{Inbox, Weighed, next_batch};
+use crate::halves::Halves;
 
 /// How many calls may wait; further ones wait to be let in.
 const QUEUE: usize = 1024;
-/// At how many keys one statement is full.
-const STATEMENT_KEYS: usize = 1024;
+/// At how many bytes of keys one statement is full.
+const STATEMENT_BYTES: usize = 1 << 20;
+/// Weight of a key besides its text, so that a statement has 1024 keys at most.
+const KEY_BYTES: usize = STATEMENT_BYTES / 1024;
 
 /// One value for all keys, as each row of a result would cost a hand-over between threads.
 const UNIHASHES: &str = "\
@@ -34,9 +39,10 @@ pub(crate) struct Lookups {
     queue: mpsc::Sender<Lookup>,
 }
 
-/// What one caller asks, and where the answer goes.
+/// What one caller asks, since when it waits, and where the answer goes.
 #[derive(Debug)]
 struct Lookup {
+    called: Instant,
     items: Items,
     question: Question,
 }
@@ -49,7 +55,18 @@ enum Question {
 
 impl Weighed for Lookup {
     fn weight(&self) -> usize {
-        self.items.count()
+        self.items.count() * KEY_BYTES + self.items.bytes()
+    }
+}
+
+impl Question {
+    /// Answers that the turn came too late.
+    fn refuse(self) {
+        // A caller that has gone wants no answer.
+        match self {
+            Question::Unihashes(reply) => drop(reply.send(Err(late(LOOKUP_START_DEADLINE)))),
+            Question::Exist(reply) => drop(reply.send(Err(late(LOOKUP_START_DEADLINE)))),
+        }
     }
 }
 
@@ -60,7 +77,7 @@ impl Lookups {
         closing: &Closing,
     ) -> (Self, Vec<JoinHandle<()>>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let queue = Arc::new(Mutex::new(receiver));
+        let queue = Arc::new(Mutex::new(Inbox::new(receiver)));
         let tasks = connections
             .into_iter()
             .map(|connection| tokio::spawn(serve(connection, Arc::clone(&queue), closing.clone())));
@@ -82,59 +99,81 @@ impl Lookups {
         question: impl FnOnce(Reply<T>) -> Question,
     ) -> Result<Vec<T>, StorageError> {
         let (sender, answer) = oneshot::channel();
-        let lookup = Lookup { items, question: question(sender) };
-        self.queue.send(lookup).await.map_err(|_| StorageError::Closed)?;
-        answer.await.map_err(|_| StorageError::Closed)?
+        let called = Instant::now();
+        let lookup = Lookup { called, items, question: question(sender) };
+        let asking = async {
+            self.queue.send(lookup).await.map_err(|_| StorageError::Closed)?;
+            answer.await.map_err(|_| StorageError::Closed)?
+        };
+        within(called, LOOKUP_DEADLINE, asking).await
     }
 }
 
-async fn serve(
-    mut connection: SqliteConnection,
-    queue: Arc<Mutex<mpsc::Receiver<Lookup>>>,
-    mut closing: Closing,
-) {
-    while let Some(lookups) = next_batch(&queue, STATEMENT_KEYS, &mut closing).await {
+async fn serve(mut connection: SqliteConnection, queue: Arc<Mutex<Inbox<Lookup>>>, mut closing: Closing) {
+    while let Some(lookups) = next_batch(&queue, STATEMENT_BYTES, &mut closing).await {
         let mut unihashes = Vec::new();
         let mut exist = Vec::new();
-        for Lookup { items, question } in lookups {
+        for Lookup { called, items, question } in lookups {
             match question {
+                late if called.elapsed() >= LOOKUP_START_DEADLINE => late.refuse(),
                 Question::Unihashes(reply) => unihashes.push((items, reply)),
                 Question::Exist(reply) => exist.push((items, reply)),
             }
         }
-        if !unihashes.is_empty() {
-            let keys = json::object(unihashes.iter().map(|(items, _)| items));
-            let found = look_up(&mut connection, UNIHASHES, keys, json::parse_unihashes).await;
-            answer(unihashes, found);
-        }
-        if !exist.is_empty() {
-            let keys = json::array(exist.iter().map(|(items, _)| items));
-            let found = look_up(&mut connection, UNIHASHES_EXIST, keys, parse_flags).await;
-            answer(exist, found);
-        }
+        look_up_all(&mut connection, &FIND_UNIHASHES, unihashes).await;
+        look_up_all(&mut connection, &FIND_EXISTING, exist).await;
     }
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing a connection of the database failed");
     }
 }
 
-async fn look_up<T>(
-    connection: &mut SqliteConnection,
+/// A statement that looks up keys.
+struct Statement<T> {
     sql: &'static str,
-    keys: String,
+    /// Joins the keys of several callers.
+    join: fn(&[&Items]) -> String,
     parse: fn(&str) -> Result<Vec<T>, serde_json::Error>,
-) -> Result<Vec<T>, SharedError> {
-    let found: String = sqlx::query_scalar(sql).bind(keys).fetch_one(connection).await?;
-    parse(&found).map_err(|error| sqlx::Error::Decode(error.into()).into())
 }
 
+const FIND_UNIHASHES: Statement<Option<Unihash>> = Statement {
+    sql: UNIHASHES,
+    join: |keys| json::object(keys.iter().copied()),
+    parse: json::parse_unihashes,
+};
+
+const FIND_EXISTING: Statement<bool> =
+    Statement { sql: UNIHASHES_EXIST, join: |keys| json::array(keys.iter().copied()), parse: parse_flags };
+
 /// Gives each caller its part of the results.
-fn answer<T>(callers: Vec<(Items, Reply<T>)>, found: Result<Vec<T>, SharedError>) {
-    let total = callers.iter().map(|(items, _)| items.count()).sum();
-    let found = found.and_then(|found| {
-        json::expect_count(found, total).map_err(|error| sqlx::Error::Decode(error.into()).into())
-    });
-    answer_all(callers.into_iter().map(|(items, reply)| (items.count(), reply)), found);
+async fn look_up_all<T>(
+    connection: &mut SqliteConnection,
+    statement: &Statement<T>,
+    callers: Vec<(Items, Reply<T>)>,
+) {
+    let mut halves = Halves::of(callers);
+    while let Some(callers) = halves.next() {
+        if callers.is_empty() {
+            continue;
+        }
+        let keys: Vec<&Items> = callers.iter().map(|(items, _)| items).collect();
+        let found = look_up(connection, statement, &keys).await;
+        if let Some(callers) = halves.settle(callers, &found) {
+            answer_all(callers.into_iter().map(|(items, reply)| (items.count(), reply)), found);
+        }
+    }
+}
+
+async fn look_up<T>(
+    connection: &mut SqliteConnection,
+    statement: &Statement<T>,
+    keys: &[&Items],
+) -> Result<Vec<T>, SharedError> {
+    let query = sqlx::query_scalar(statement.sql).bind((statement.join)(keys));
+    let found: String = query.fetch_one(connection).await?;
+    let found = (statement.parse)(&found)
+        .and_then(|found| json::expect_count(found, keys.iter().map(|items| items.count()).sum()));
+    found.map_err(|error| sqlx::Error::Decode(error.into()).into())
 }
 
 fn parse_flags(json: &str) -> Result<Vec<bool>, serde_json::Error> {

@@ -8,16 +8,16 @@ use hashserv_storage::{
 };
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{FromRow, Row as _};
+use tokio::time::Instant;
 
 use super::connect::Connector;
 use super::error::storage_error;
 use super::schema::TABLES;
+use crate::deadline::{LOOKUP_DEADLINE, LOOKUP_START_DEADLINE, within};
 use crate::rows::{Outhash, TableRow, Unified, User};
 
 /// How many connections read rows.
 const ROW_CONNECTIONS: u32 = 2;
-/// How long to wait for one of them.
-const ROW_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait for the connection that scans whole tables: on a large database a single scan takes minutes.
 const SCAN_WAIT: Duration = Duration::from_secs(300);
 
@@ -36,15 +36,15 @@ const TASK_ROW: &str = concat!(
      WHERE o.method = ?1 AND o.taskhash = ?2 ORDER BY o.created, o.id LIMIT 1"
 );
 
-const UNIFIED_OUTHASH_ROW: &str = concat!(
+pub(super) const UNIFIED_OUTHASH_ROW: &str = concat!(
     "SELECT ",
     outhash_columns!(),
     ", u.unihash, u.gc_mark FROM outhashes_v2 AS o \
-     JOIN unihashes_v3 AS u ON u.method = o.method AND u.taskhash = o.taskhash \
+     CROSS JOIN unihashes_v3 AS u ON u.method = o.method AND u.taskhash = o.taskhash \
      WHERE o.method = ?1 AND o.outhash = ?2 ORDER BY o.created, o.id LIMIT 1"
 );
 
-const OUTHASH_ROW: &str = concat!(
+pub(super) const OUTHASH_ROW: &str = concat!(
     "SELECT ",
     outhash_columns!(),
     " FROM outhashes_v2 AS o WHERE o.method = ?1 AND o.outhash = ?2 ORDER BY o.created, o.id LIMIT 1"
@@ -72,17 +72,20 @@ const USERS: &str = "SELECT id, username, token, permissions FROM users ORDER BY
 
 /// The connections for such reads.
 ///
-/// What scans whole tables has a connection for itself, so that nothing else waits for it.
+/// What scans whole tables has a connection for itself, so that nothing else waits for it. So have accounts: a login
+/// does not wait for those who read rows with megabytes of text.
 #[derive(Debug)]
 pub(crate) struct Reads {
     rows: SqlitePool,
+    accounts: SqlitePool,
     scans: SqlitePool,
 }
 
 impl Reads {
     pub(crate) fn new(connector: &Connector) -> Self {
         Reads {
-            rows: connector.reader_pool(ROW_CONNECTIONS, ROW_WAIT),
+            rows: connector.reader_pool(ROW_CONNECTIONS, LOOKUP_START_DEADLINE),
+            accounts: connector.reader_pool(1, LOOKUP_START_DEADLINE),
             scans: connector.reader_pool(1, SCAN_WAIT),
         }
     }
@@ -100,7 +103,7 @@ impl Reads {
         let query = sqlx::query_scalar(NEWEST_UNIHASHES)
             .bind(before.unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let text: String = query.fetch_one(&self.rows).await.map_err(storage_error)?;
+        let text: String = in_time(query.fetch_one(&self.rows)).await?;
         let rows: Vec<(i64, String, String, String)> =
             serde_json::from_str(&text).map_err(StorageError::backend)?;
         let stored = |(id, method, taskhash, unihash): (i64, String, String, String)| {
@@ -112,11 +115,12 @@ impl Reads {
 
     pub(crate) async fn close(&self) {
         self.rows.close().await;
+        self.accounts.close().await;
         self.scans.close().await;
     }
 
     pub(crate) async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
-        let row: Option<Unified> = self.row(TASK_ROW, &[key.method, key.taskhash]).await?;
+        let row: Option<Unified> = row(&self.rows, TASK_ROW, &[key.method, key.taskhash]).await?;
         Ok(row.map(|row| row.0))
     }
 
@@ -124,22 +128,22 @@ impl Reads {
         &self,
         key: OuthashKey<'_>,
     ) -> Result<Option<UnifiedRow>, StorageError> {
-        let row: Option<Unified> = self.row(UNIFIED_OUTHASH_ROW, &[key.method, key.outhash]).await?;
+        let row: Option<Unified> = row(&self.rows, UNIFIED_OUTHASH_ROW, &[key.method, key.outhash]).await?;
         Ok(row.map(|row| row.0))
     }
 
     pub(crate) async fn outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, StorageError> {
-        let row: Option<Outhash> = self.row(OUTHASH_ROW, &[key.method, key.outhash]).await?;
+        let row: Option<Outhash> = row(&self.rows, OUTHASH_ROW, &[key.method, key.outhash]).await?;
         Ok(row.map(|row| row.0))
     }
 
     pub(crate) async fn user(&self, name: &str) -> Result<Option<UserRecord>, StorageError> {
-        let row: Option<User> = self.row(USER, &[name]).await?;
+        let row: Option<User> = row(&self.accounts, USER, &[name]).await?;
         Ok(row.map(|row| row.0))
     }
 
     pub(crate) async fn users(&self) -> Result<Vec<UserRecord>, StorageError> {
-        let rows: Vec<User> = sqlx::query_as(USERS).fetch_all(&self.rows).await.map_err(storage_error)?;
+        let rows: Vec<User> = in_time(sqlx::query_as(USERS).fetch_all(&self.accounts)).await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
@@ -157,14 +161,19 @@ impl Reads {
         });
         usage.collect::<Result<_, _>>().map_err(storage_error)
     }
+}
 
-    async fn row<T>(&self, sql: &'static str, keys: &[&str]) -> Result<Option<T>, StorageError>
-    where
-        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
-    {
-        let query = keys.iter().fold(sqlx::query_as(sql), |query, key| query.bind((*key).to_owned()));
-        query.fetch_optional(&self.rows).await.map_err(storage_error)
-    }
+async fn row<T>(rows: &SqlitePool, sql: &'static str, keys: &[&str]) -> Result<Option<T>, StorageError>
+where
+    T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    let query = keys.iter().fold(sqlx::query_as(sql), |query, key| query.bind((*key).to_owned()));
+    in_time(query.fetch_optional(rows)).await
+}
+
+/// Waits for a read of few rows.
+async fn in_time<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StorageError> {
+    within(Instant::now(), LOOKUP_DEADLINE, async { read.await.map_err(storage_error) }).await
 }
 
 impl TableRow for SqliteRow {

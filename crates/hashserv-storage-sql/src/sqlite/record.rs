@@ -16,9 +16,9 @@ use crate::queue::{Kind, Recordable};
 /// gives wakes the task that waits for it, on the processor that the writer needs.) Views and triggers are
 /// temporary: they belong to the connection and leave no trace in the file.
 ///
-/// The oldest row is found by a minimum (of texts in which a blank ends the time, so that one without a fraction
-/// comes before those with one) and not by `ORDER BY … LIMIT 1`, and the row is inserted by `VALUES` and
-/// not by `SELECT`, because SQLite would make a temporary b-tree for either, for every report.
+/// The unihash of the task itself comes first, as a task that has one keeps it: no other report is read then. The
+/// oldest report of an output is the first in the index `hashserv_outhash_created_v1`. The row is inserted by
+/// `VALUES` and not by `SELECT`, because SQLite would make a temporary b-tree for that, for every report.
 const CREATE_RECORDER: &str = "
 CREATE TEMP VIEW reported AS
     SELECT NULL AS method, NULL AS taskhash, NULL AS outhash, NULL AS unihash, NULL AS created, NULL AS owner,
@@ -31,11 +31,11 @@ CREATE TEMP TRIGGER record_reported INSTEAD OF INSERT ON reported BEGIN
     INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
         VALUES (NEW.method, NEW.taskhash,
                 coalesce(
-                    (SELECT unihash FROM
-                        (SELECT u.unihash AS unihash, min(coalesce(o.created, '') || printf(' %020d', o.id))
-                         FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
-                         WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
-                           AND u.method = o.method AND u.taskhash = o.taskhash)),
+                    (SELECT unihash FROM unihashes_v3 WHERE method = NEW.method AND taskhash = NEW.taskhash),
+                    (SELECT u.unihash FROM outhashes_v2 AS o CROSS JOIN unihashes_v3 AS u
+                     WHERE o.method = NEW.method AND o.outhash = NEW.outhash AND o.taskhash <> NEW.taskhash
+                       AND u.method = o.method AND u.taskhash = o.taskhash
+                     ORDER BY o.created, o.id LIMIT 1),
                     NEW.unihash),
                 coalesce((SELECT value FROM config WHERE name = 'gc-mark'), ''))
         ON CONFLICT (method, taskhash) DO NOTHING;
@@ -138,4 +138,83 @@ pub(crate) async fn record(
         .and_then(|found| json::expect_count(found, records.iter().map(|records| records.count()).sum()))
         .map_err(|error| sqlx::Error::Decode(error.into()))?;
     unihashes.into_iter().map(|unihash| unihash.ok_or_else(|| sqlx::Error::RowNotFound.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use hashserv_storage::{Details, Timestamp};
+    use sqlx::Connection as _;
+
+    use super::super::{reads, schema};
+    use super::*;
+
+    /// A database that counts the steps of its virtual machine, which depend on nothing else.
+    struct Counted {
+        connection: SqliteConnection,
+        steps: Arc<AtomicUsize>,
+    }
+
+    impl Counted {
+        async fn open() -> Self {
+            let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+            schema::create_or_upgrade(&mut connection).await.unwrap();
+            create_recorder(&mut connection).await.unwrap();
+            let steps = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&steps);
+            let mut handle = connection.lock_handle().await.unwrap();
+            handle.set_progress_handler(1, move || {
+                counter.fetch_add(1, Ordering::Relaxed);
+                true
+            });
+            drop(handle);
+            Counted { connection, steps }
+        }
+
+        /// Steps of what a report of the one output costs.
+        async fn report(&mut self, tasks: impl IntoIterator<Item = usize>) -> usize {
+            let report = |task| Report {
+                method: "m".to_owned(),
+                taskhash: format!("t{task}"),
+                outhash: "o".to_owned(),
+                unihash: Unihash::from([1; 32]),
+                created: Timestamp::now(),
+                details: Details::default(),
+            };
+            let reports: Vec<Report> = tasks.into_iter().map(report).collect();
+            self.steps.store(0, Ordering::Relaxed);
+            record(&mut self.connection, &[&Records::of_reports(&reports)]).await.unwrap();
+            self.steps.load(Ordering::Relaxed)
+        }
+
+        async fn find(&mut self, sql: &'static str) -> usize {
+            self.steps.store(0, Ordering::Relaxed);
+            sqlx::query(sql).bind("m").bind("o").fetch_one(&mut self.connection).await.unwrap();
+            self.steps.load(Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test]
+    async fn report_costs_the_same_however_often_its_output_was_reported() {
+        let mut counted = Counted::open().await;
+        counted.report([0]).await;
+        let (repeated, new) = (counted.report([0]).await, counted.report([1]).await);
+        counted.report(2..3000).await;
+        let (repeated_later, new_later) = (counted.report([0]).await, counted.report([3000]).await);
+        assert!(repeated_later < 2 * repeated, "{repeated} steps, then {repeated_later}");
+        assert!(new_later < 2 * new, "{new} steps, then {new_later}");
+    }
+
+    #[tokio::test]
+    async fn oldest_report_is_found_at_the_same_cost_however_many_there_are() {
+        let mut counted = Counted::open().await;
+        counted.report(0..2).await;
+        let statements = [reads::OUTHASH_ROW, reads::UNIFIED_OUTHASH_ROW];
+        let few = [counted.find(statements[0]).await, counted.find(statements[1]).await];
+        counted.report(2..3000).await;
+        let many = [counted.find(statements[0]).await, counted.find(statements[1]).await];
+        assert!(many[0] < 2 * few[0] && many[1] < 2 * few[1], "{few:?} steps, then {many:?}");
+    }
 }

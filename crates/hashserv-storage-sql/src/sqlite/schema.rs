@@ -65,6 +65,18 @@ INSERT OR IGNORE INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
 DROP TABLE unihashes_v2;
 ";
 
+/// An index of our own: it has the reports of an output in the order of their age, so that the oldest is found
+/// without a look at the others. Other servers maintain it without knowing of it.
+const CREATE_OWN_INDEX: &str =
+    "CREATE INDEX IF NOT EXISTS hashserv_outhash_created_v1 ON outhashes_v2 (method, outhash, created)";
+
+const HAS_OWN_INDEX: &str = "\
+    SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'hashserv_outhash_created_v1')";
+
+/// A large index is sorted in files, as it may be larger than the memory.
+const SORT_IN_FILES: &str = "PRAGMA temp_store = FILE";
+const SORT_IN_MEMORY: &str = "PRAGMA temp_store = MEMORY";
+
 /// Creates what is missing and upgrades what is old, all or nothing.
 pub(crate) async fn create_or_upgrade(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -72,7 +84,33 @@ pub(crate) async fn create_or_upgrade(writer: &mut SqliteConnection) -> Result<(
     if sqlx::query_scalar(HAS_OLD_UNIHASHES).fetch_one(&mut *transaction).await? {
         transaction.execute(UPGRADE_UNIHASHES).await?;
     }
-    transaction.commit().await
+    transaction.commit().await?;
+    create_own_index(writer).await
+}
+
+/// Creates the index of our own, if it is missing. Where that fails, on a full disk say, the database is served without.
+async fn create_own_index(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    if sqlx::query_scalar(HAS_OWN_INDEX).fetch_one(&mut *writer).await? {
+        return Ok(());
+    }
+    if sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outhashes_v2)").fetch_one(&mut *writer).await? {
+        tracing::info!(
+            "indexing the reports of the database, once; this takes some seconds for each million"
+        );
+    }
+    writer.execute(SORT_IN_FILES).await?;
+    let in_files = writer.execute(CREATE_OWN_INDEX).await;
+    writer.execute(SORT_IN_MEMORY).await?;
+    // There may be no place for temporary files.
+    if in_files.is_err()
+        && let Err(error) = writer.execute(CREATE_OWN_INDEX).await
+    {
+        tracing::warn!(
+            %error,
+            "cannot index the reports of the database: an output that many tasks reported holds up others",
+        );
+    }
+    Ok(())
 }
 
 /// A table that a current database has and this one lacks.

@@ -10,13 +10,15 @@ use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, sleep};
 
-use super::checkpoint::Log;
+use super::checkpoint::{self, Log};
 use super::error::SharedError;
 use super::foreign::{ForeignCommits, poll_ticks};
 use super::json;
 use super::mark::mark;
+use super::place::{Place, growth};
 use super::record::{Records, record};
 use super::transaction;
+use super::vacuum::Vacuum;
 use crate::closing::Closing;
 use crate::queue::{Queue, Recordable as _, Transactions, queue, serve};
 
@@ -28,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Writer {
     file: File,
     log: Log,
+    vacuum: Vacuum,
 }
 
 /// The file through the connection that writes, with an eye on what others commit also while it waits.
@@ -35,7 +38,24 @@ pub(crate) struct Writer {
 struct File {
     connection: SqliteConnection,
     commits: ForeignCommits,
+    place: Place,
     ticks: Interval,
+}
+
+/// What one transaction may cost.
+struct Effort {
+    /// When the first of its callers has waited long enough.
+    until: Instant,
+    /// Bytes that it adds to the log, as an estimate.
+    growth: u64,
+    /// The log was moved to make room.
+    has_made_room: bool,
+}
+
+impl Effort {
+    fn new(until: Instant, growth: u64) -> Self {
+        Effort { until, growth, has_made_room: false }
+    }
 }
 
 /// A transaction by itself, made with `transaction!`, which gives an array of numbers.
@@ -50,11 +70,14 @@ impl Writer {
     pub(crate) fn start(
         connection: SqliteConnection,
         commits: ForeignCommits,
+        place: Place,
+        vacuum: Vacuum,
         log: Log,
         closing: Closing,
     ) -> (Queue<Self>, JoinHandle<SqliteConnection>) {
         let (queue, jobs) = queue();
-        let writer = Writer { file: File { connection, commits, ticks: poll_ticks() }, log };
+        let file = File { connection, commits, place, ticks: poll_ticks() };
+        let writer = Writer { file, log, vacuum };
         (queue, tokio::spawn(async move { serve(writer, jobs, closing).await.file.connection }))
     }
 }
@@ -72,15 +95,46 @@ impl File {
         }
     }
 
-    /// Whether to try again what has failed: while another process has the lock, until then.
-    async fn endures(&mut self, failure: &SharedError, until: Instant) -> bool {
-        if !failure.is_busy() || Instant::now() >= until {
+    /// Makes sure that the file is still there and the disk has room.
+    async fn expect_place_for(&mut self, effort: &mut Effort) -> Result<(), SharedError> {
+        self.place.look_if_due().await?;
+        if self.place.has_room_for(effort.growth) {
+            return Ok(());
+        }
+        self.place.look().await?;
+        if !self.place.has_room_for(effort.growth) && !effort.has_made_room {
+            self.make_room(effort).await;
+            self.place.look().await?;
+        }
+        // The log must never fill the disk: then it could not be moved into the database, which grows by that.
+        if self.place.has_room_for(effort.growth) { Ok(()) } else { Err(SharedError::no_room()) }
+    }
+
+    /// Whether to try again what has failed: while another process has the lock, until then; once where the disk is
+    /// full, after the log gave its room back.
+    async fn endures(&mut self, failure: &SharedError, effort: &mut Effort) -> bool {
+        if Instant::now() >= effort.until {
+            return false;
+        }
+        if failure.is_write_error() && !effort.has_made_room {
+            self.make_room(effort).await;
+            return true;
+        }
+        if !failure.is_busy() {
             return false;
         }
         self.commits.check_if_due(&mut self.connection).await;
         // Mostly SQLite has waited; where it has not, others shall have the processor.
         sleep(PAUSE).await;
         true
+    }
+
+    /// Moves all of the log into the database, and makes its file empty.
+    async fn make_room(&mut self, effort: &mut Effort) {
+        effort.has_made_room = true;
+        if let Err(error) = checkpoint::empty_log(&mut self.connection).await {
+            tracing::debug!(%error, "emptying the write-ahead log failed");
+        }
     }
 }
 
@@ -90,43 +144,54 @@ impl Transactions for Writer {
     type Failure = SharedError;
 
     async fn record(&mut self, records: &[&Records], until: Instant) -> Result<Vec<Unihash>, SharedError> {
+        let count = records.iter().map(|records| records.count()).sum();
+        let text = records.iter().map(|records| records.bytes()).sum();
+        let mut effort = Effort::new(until, growth(count, text));
         let unihashes = loop {
             let _writing = self.file.turn(&self.log).await;
+            self.file.expect_place_for(&mut effort).await?;
             match record(&mut self.file.connection, records).await {
-                Err(failure) if self.file.endures(&failure, until).await => {}
+                Err(failure) if self.file.endures(&failure, &mut effort).await => {}
                 result => break result?,
             }
         };
-        self.log.add(records.iter().map(|records| records.count()).sum());
+        self.added(effort.growth, count);
         Ok(unihashes)
     }
 
     async fn mark(&mut self, requests: &[&MarkRequest], until: Instant) -> Result<Vec<u64>, SharedError> {
+        // A mark is in no index, so it changes one page and not some ten.
+        let count = requests.len().div_ceil(8);
+        let mut effort = Effort::new(until, growth(count, 0));
         let counts = loop {
             let _writing = self.file.turn(&self.log).await;
+            self.file.expect_place_for(&mut effort).await?;
             match mark(&mut self.file.connection, requests.iter().copied()).await {
-                Err(failure) if self.file.endures(&failure, until).await => {}
+                Err(failure) if self.file.endures(&failure, &mut effort).await => {}
                 result => break result?,
             }
         };
-        // A mark is in no index, so it changes one page and not some ten.
-        self.log.add(requests.len().div_ceil(8));
+        self.added(effort.growth, count);
         Ok(counts)
     }
 
     async fn run(&mut self, statements: Statements, until: Instant) -> Result<Vec<i64>, SharedError> {
         let Statements { sql, arguments } = statements;
+        let mut effort = Effort::new(until, growth(1, 0));
         let numbers = loop {
             let _writing = self.file.turn(&self.log).await;
+            self.file.expect_place_for(&mut effort).await?;
             match transaction::run(&mut self.file.connection, sql.clone(), arguments.clone()).await {
-                Err(failure) if self.file.endures(&failure, until).await => {}
+                Err(failure) if self.file.endures(&failure, &mut effort).await => {}
                 result => break result?,
             }
         };
         let numbers = json::parse_numbers(&numbers).map_err(|error| sqlx::Error::Decode(error.into()))?;
         // The first tells how many rows were changed; what else a transaction does is as much as one.
         let changed = numbers.first().and_then(|changed| usize::try_from(*changed).ok());
-        self.log.add(changed.unwrap_or_default().max(1));
+        let changed = changed.unwrap_or_default().max(1);
+        self.added(growth(changed, 0), changed);
+        self.vacuum.rows_were_removed();
         Ok(numbers)
     }
 
@@ -135,8 +200,22 @@ impl Transactions for Writer {
     }
 
     async fn tend(&mut self) {
-        let File { connection, commits, .. } = &mut self.file;
+        let File { connection, commits, place, .. } = &mut self.file;
         commits.check_if_due(connection).await;
+        // The next write hears of it if the file is lost.
+        let is_there = place.look_if_due().await.is_ok();
+        if is_there && self.vacuum.is_due() {
+            let _writing = self.file.turn(&self.log).await;
+            self.vacuum.step(&mut self.file.connection).await;
+        }
+    }
+}
+
+impl Writer {
+    /// Counts what was committed.
+    fn added(&mut self, growth: u64, records: usize) {
+        self.file.place.add(growth);
+        self.log.add(records);
     }
 }
 
@@ -146,6 +225,7 @@ mod tests {
     use sqlx::Executor as _;
     use tempfile::TempDir;
     use tokio::sync::watch;
+    use tokio::time::timeout;
 
     use super::super::accounts;
     use super::super::connect::Connector;
@@ -157,7 +237,11 @@ mod tests {
         let mut connection = connect(directory).await;
         let commits = ForeignCommits::begin(&mut connection).await.unwrap();
         let (log, closing, foreign) = (Log::default(), watch::Sender::new(false), commits.subscribe());
-        let (queue, _) = Writer::start(connection, commits, log.clone(), Closing::of(&closing));
+        let path = directory.path().join("hashserv.db");
+        let place = Place::begin(&path, watch::Sender::new(false)).await.unwrap();
+        let vacuum = Vacuum::begin(&mut connection).await.unwrap();
+        let is_closing = Closing::of(&closing);
+        let (queue, _) = Writer::start(connection, commits, place, vacuum, log.clone(), is_closing);
         (queue, log, foreign, closing)
     }
 
@@ -193,6 +277,8 @@ mod tests {
             }
             drop(pause);
         };
-        assert!(tokio::join!(create_user(&queue), changes).0);
+        let both = async { tokio::join!(create_user(&queue), changes) };
+        let (created, ()) = timeout(Duration::from_secs(60), both).await.expect("the commits are noticed");
+        assert!(created);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hashserv_storage::{Storage, StorageError};
-use hashserv_storage_sql::Options;
+use hashserv_storage_sql::{Credentials, Options};
 use hashserv_test_postgres::{Cluster, Setup};
 use tokio::time::timeout;
 
@@ -27,7 +27,7 @@ async fn assert_read_only(storage: &dyn Storage) {
 async fn a_storage_opened_to_be_read_refuses_writes() {
     let database = database_or_skip!();
     report_one(&*open(database.url()).await, "t", 1).await.unwrap();
-    let storage = try_open(database.url(), &Options { read_only: true, ..small() }).await.unwrap();
+    let storage = try_open(database.url(), &read_only()).await.unwrap();
     assert_read_only(&*storage).await;
 }
 
@@ -39,13 +39,51 @@ async fn a_database_that_allows_no_writes_is_read() {
     assert_read_only(&*open(database.url()).await).await;
 }
 
-#[tokio::test]
-async fn what_has_no_tables_is_not_opened_to_be_read() {
-    let database = database_or_skip!();
-    let error = try_open(database.url(), &Options { read_only: true, ..small() }).await.unwrap_err();
+fn read_only() -> Options {
+    Options { read_only: true, ..small() }
+}
+
+/// The error of a database that is not opened.
+async fn refusal(url: &str, options: &Options) -> String {
+    let error = try_open(url, options).await.expect_err("it is refused");
     let StorageError::Open { source, .. } = &error else { panic!("{error:?}") };
-    assert!(source.to_string().contains("unihashes_v3, outhashes_v2"), "{source}");
-    assert_eq!(database.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0\n");
+    source.to_string()
+}
+
+#[tokio::test]
+async fn empty_database_that_is_opened_to_be_read_gets_its_tables() {
+    let database = database_or_skip!();
+    let storage = try_open(database.url(), &read_only()).await.unwrap();
+    assert_eq!(storage.unihashes(&[task("t")]).await.unwrap(), [None]);
+    report_one(&*open(database.url()).await, "t", 1).await.unwrap();
+    assert_read_only(&*storage).await;
+}
+
+#[tokio::test]
+async fn empty_database_that_takes_no_writes_is_refused() {
+    let database = database_or_skip!();
+    database.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name()));
+    for options in [small(), read_only()] {
+        let refusal = refusal(database.url(), &options).await;
+        assert!(refusal.starts_with("it has no table unihashes_v3, outhashes_v2"), "{refusal}");
+        assert!(refusal.contains("takes no writes (a standby, or"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn empty_database_of_a_user_without_rights_is_refused() {
+    let database = database_or_skip!();
+    let role = format!("{}_reader", database.name());
+    database
+        .run(&format!("CREATE ROLE {role} LOGIN PASSWORD 'pw'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"));
+    let credentials = Credentials { username: Some(role.clone()), password: Some("pw".to_owned().into()) };
+    for options in [small(), read_only()] {
+        let options = Options { credentials: credentials.clone(), ..options };
+        let refusal = refusal(database.url(), &options).await;
+        assert!(refusal.starts_with("it has no table unihashes_v3, outhashes_v2"), "{refusal}");
+        assert!(refusal.contains("permission denied for schema public"), "{refusal}");
+    }
+    database.run(&format!("DROP ROLE {role}"));
 }
 
 #[tokio::test]

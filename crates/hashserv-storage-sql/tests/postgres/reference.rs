@@ -1,6 +1,6 @@
 //! Databases that another server made, and ours beside them.
 
-use hashserv_storage::{OuthashKey, Storage as _, Unihash};
+use hashserv_storage::{OuthashKey, Storage as _, StorageError, Unihash};
 use hashserv_storage_sql::Credentials;
 
 use super::support::{METHOD, database_or_skip, open, report, small, task, try_open, unihash};
@@ -28,11 +28,15 @@ const INDEXES: &str = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'publi
 const CONSTRAINTS: &str = "
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1";
 
+/// Created beside those of the reference.
+const OWN_INDEX: &str =
+    "CREATE INDEX hashserv_outhash_created_v1 ON outhashes_v2 (method, outhash, created, id);";
+
 #[tokio::test]
 async fn a_new_database_has_the_tables_indexes_and_constraints_of_the_reference() {
     let (ours, reference) = (database_or_skip!(), database_or_skip!());
     open(ours.url()).await.close().await;
-    reference.run(REFERENCE);
+    reference.run(&[REFERENCE, OWN_INDEX].concat());
     for sql in [COLUMNS, INDEXES, CONSTRAINTS] {
         let expected = reference.run(sql);
         assert!(expected.lines().count() > 6, "{expected}");
@@ -116,6 +120,40 @@ async fn what_postgresql_cannot_hold_does_no_harm_to_others() {
     assert_eq!(storage.user("a\0b").await.unwrap(), None);
     let conditions = [(hashserv_storage::Column::Taskhash, "with\0nul".to_owned())].into_iter().collect();
     assert_eq!(storage.remove(&conditions).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn database_with_another_encoding_is_refused() {
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let Some(database) = hashserv_test_postgres::database_with_encoding(encoding) else { return };
+        let error = try_open(database.url(), &small()).await.unwrap_err();
+        let StorageError::Open { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().starts_with(&format!("its encoding is {encoding}")), "{source}");
+        assert_eq!(database.run("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0\n");
+    }
+}
+
+/// Look-ups of several callers share a statement.
+#[tokio::test]
+async fn look_up_that_the_database_refuses_fails_alone() {
+    let database = database_or_skip!();
+    let storage = open(database.url()).await;
+    storage.report((0..40).map(|n| report(&format!("t{n}"), "o", 1)).collect()).await.unwrap();
+    // One row cannot be read.
+    database.run(
+        "ALTER TABLE unihashes_v3 RENAME TO entries; CREATE VIEW unihashes_v3 AS \
+         SELECT id, method, taskhash, CASE taskhash WHEN 't20' THEN (1 / (id - id))::text ELSE unihash END AS unihash, \
+                gc_mark FROM entries",
+    );
+    let names: Vec<_> = (0..40).map(|n| format!("t{n}")).collect();
+    let tasks: Vec<_> = names.iter().map(|name| [task(name)]).collect();
+    let looking = tasks.iter().map(|key| storage.unihashes(key));
+    for (name, found) in names.iter().zip(futures_util::future::join_all(looking).await) {
+        match found {
+            Ok(found) => assert_eq!((name != "t20", found), (true, vec![Some(unihash(1))]), "{name}"),
+            Err(error) => assert_eq!(name, "t20", "{error:?}"),
+        }
+    }
 }
 
 /// Repeated reports are the rule, and the ids have 32 bits.

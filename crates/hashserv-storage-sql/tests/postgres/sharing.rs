@@ -17,7 +17,7 @@ async fn servers_that_start_at_once_on_an_empty_database_all_start() {
     }));
     let stored = stored.await.unwrap();
     assert!(stored.iter().all(|unihashes| *unihashes == stored[0]), "{stored:?}");
-    assert_eq!(database.run("SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"), "12\n");
+    assert_eq!(database.run("SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"), "13\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use hashserv_storage::{Conditions, MarkRequest, NewUser, Storage, StorageError, Unihash};
 
-use super::support::{Place, report, task};
+use super::support::{Place, in_time, report, task};
 
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -45,7 +45,7 @@ async fn a_read_only_storage_sees_what_others_commit() {
         writer.report(vec![report(&taskhash, &taskhash, number)]).await.unwrap();
         let found = reader.unihashes(&[task(&taskhash)]).await.unwrap();
         assert_eq!(found, [Some(Unihash::from([number; 32]))]);
-        removals.changed().await.unwrap();
+        in_time(removals.changed()).await.unwrap();
     }
     assert_refuses_writes(&*reader).await;
     assert_eq!(reader.usage().await.unwrap()[0].rows, 9);

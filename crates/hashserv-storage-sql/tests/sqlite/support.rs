@@ -85,3 +85,8 @@ pub(super) fn report(taskhash: &str, outhash: &str, byte: u8) -> Report {
         details: Details::default(),
     }
 }
+
+/// Waits for what must come; a test fails instead of hanging.
+pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(60), work).await.expect("it comes in time")
+}

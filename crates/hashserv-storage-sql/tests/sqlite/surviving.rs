@@ -1,11 +1,14 @@
 //! What remains when things end badly.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{FutureExt as _, StreamExt as _};
 use hashserv_storage::{StorageError, Unihash};
 use sqlx::Executor as _;
+use tokio::time::timeout;
 
-use super::support::{Place, report, task};
+use super::support::{Place, in_time, report, task};
 
 /// As when the process dies: nothing is closed, and whatever runs stops where it is.
 #[test]
@@ -27,7 +30,7 @@ fn what_was_acknowledged_survives_the_end_of_the_runtime() {
         }
         let mut all = Vec::new();
         while all.len() < 500 {
-            all.push(acknowledged.recv().await.unwrap());
+            all.push(in_time(acknowledged.recv()).await.unwrap());
         }
         all
     });
@@ -49,14 +52,14 @@ async fn writes_wait_for_another_process_and_reads_do_not() {
     let mut other = place.connect().await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     other.execute("INSERT INTO config (name, value) VALUES ('theirs', 'x')").await.unwrap();
-    let waiting = tokio::spawn({
-        let storage = Arc::clone(&storage);
-        async move { storage.report(vec![report("t1", "o1", 1)]).await }
-    });
-    assert_eq!(storage.unihashes(&[task("t1")]).await.unwrap(), [None]);
-    assert!(!waiting.is_finished());
+    let mut waiting = Box::pin(storage.report(vec![report("t1", "o1", 1)]));
+    // Long enough for several attempts; one that failed at once would end it.
+    assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    // Shorter than a read would wait for a lock.
+    let read = timeout(Duration::from_secs(15), storage.unihashes(&[task("t1")])).await;
+    assert_eq!(read.expect("the read does not wait").unwrap(), [None]);
     other.execute("COMMIT").await.unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap(), [Unihash::from([1; 32])]);
+    assert_eq!(in_time(waiting).await.unwrap(), [Unihash::from([1; 32])]);
 }
 
 #[tokio::test]
@@ -65,32 +68,36 @@ async fn what_others_commit_is_noticed_while_a_write_waits_for_them() {
     let storage = place.open().await;
     let mut foreign = storage.foreign_removals();
     let mut other = place.connect().await;
-    other.execute("BEGIN IMMEDIATE").await.unwrap();
-    for number in 0.. {
-        let name = format!("t{number}");
-        let writer = Arc::clone(&storage);
-        let waiting = tokio::spawn(async move { writer.report(vec![report(&name, &name, 1)]).await });
-        for _ in 0..3 {
-            foreign.mark_unchanged();
-            let commit = "INSERT INTO config (name) VALUES (random()); COMMIT; BEGIN IMMEDIATE";
-            other.execute(commit).await.unwrap();
-            foreign.changed().await.unwrap();
+    let notice = async {
+        other.execute("BEGIN IMMEDIATE").await.unwrap();
+        for number in 0.. {
+            let name = format!("t{number}");
+            let writer = Arc::clone(&storage);
+            let waiting = tokio::spawn(async move { writer.report(vec![report(&name, &name, 1)]).await });
+            for _ in 0..3 {
+                foreign.mark_unchanged();
+                let commit = "INSERT INTO config (name) VALUES (random()); COMMIT; BEGIN IMMEDIATE";
+                other.execute(commit).await.unwrap();
+                foreign.changed().await.unwrap();
+            }
+            // It may get in between two of their transactions; then another one waits.
+            let waits = !waiting.is_finished();
+            if waits {
+                other.execute("COMMIT").await.unwrap();
+            }
+            waiting.await.unwrap().unwrap();
+            if waits {
+                return;
+            }
         }
-        // It may get in between two of their transactions; then another one waits.
-        let waits = !waiting.is_finished();
-        if waits {
-            other.execute("COMMIT").await.unwrap();
-        }
-        waiting.await.unwrap().unwrap();
-        if waits {
-            return;
-        }
-    }
+    };
+    in_time(notice).await;
 }
 
 /// A trigger of ours refuses one report; those of others, gathered into the same transaction, are recorded.
 #[tokio::test]
 async fn a_report_that_fails_takes_no_other_with_it() {
+    const TASKS: [&str; 5] = ["first", "t1", "bad", "t2", "t3"];
     let place = Place::new();
     let storage = place.open().await;
     let mut other = place.connect().await;
@@ -101,23 +108,68 @@ async fn a_report_that_fails_takes_no_other_with_it() {
         )
         .await
         .unwrap();
-    // While another process holds the lock, all gather.
+    // While another process holds the lock, all gather: each is in the queue once it was polled.
     other.execute("BEGIN IMMEDIATE").await.unwrap();
-    let mut tasks = tokio::task::JoinSet::new();
-    for taskhash in ["first", "t1", "bad", "t2", "t3"] {
-        let storage = Arc::clone(&storage);
-        tasks.spawn(async move { (taskhash, storage.report(vec![report(taskhash, taskhash, 1)]).await) });
+    let mut reports = TASKS.map(|taskhash| storage.report(vec![report(taskhash, taskhash, 1)]));
+    for report in &mut reports {
+        assert!(report.now_or_never().is_none());
     }
     other.execute("COMMIT").await.unwrap();
-    while let Some(joined) = tasks.join_next().await {
-        let (taskhash, result) = joined.unwrap();
+    let results = in_time(futures_util::future::join_all(reports)).await;
+    for (taskhash, result) in TASKS.into_iter().zip(results) {
         match taskhash {
             "bad" => assert!(matches!(result, Err(StorageError::Backend(_))), "{result:?}"),
             _ => assert_eq!(result.unwrap(), [Unihash::from([1; 32])]),
         }
     }
-    let found = storage.unihashes(&["first", "t1", "bad", "t2", "t3"].map(task)).await.unwrap();
+    let found = storage.unihashes(&TASKS.map(task)).await.unwrap();
     assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, true, true]);
+}
+
+/// What an old program stored as bytes cannot be read as text.
+#[tokio::test]
+async fn a_look_up_that_fails_takes_no_other_with_it() {
+    const TASKS: [&str; 5] = ["t0", "t1", "bad", "t3", "t4"];
+    let place = Place::new();
+    let storage = place.open().await;
+    storage.report(TASKS.map(|taskhash| report(taskhash, taskhash, 1)).to_vec()).await.unwrap();
+    place.query("UPDATE unihashes_v3 SET unihash = x'ff' WHERE taskhash = 'bad'").await;
+    let keys = TASKS.map(|taskhash| [task(taskhash)]);
+    let found = in_time(futures_util::future::join_all(keys.iter().map(|key| storage.unihashes(key)))).await;
+    assert_eq!(found.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true, true]);
+}
+
+/// More of them than there are connections that read rows.
+#[tokio::test]
+async fn logins_do_not_wait_for_those_who_read_rows() {
+    let place = Place::new();
+    let storage = place.open().await;
+    let mut sent = report("t1", "o1", 1);
+    sent.details.outhash_siginfo = Some("x".repeat(8 << 20));
+    storage.report(vec![sent]).await.unwrap();
+    storage.user("u").await.unwrap();
+    let mut rows = futures_util::stream::FuturesUnordered::new();
+    for _ in 0..24 {
+        rows.push(storage.task_row(task("t1")));
+    }
+    // All of them wait before the login comes.
+    assert!(rows.next().now_or_never().is_none());
+    let mut login = Box::pin(storage.user("u"));
+    let mut answered = 0;
+    let login = async {
+        loop {
+            tokio::select! {
+                biased;
+                login = &mut login => return login,
+                row = rows.next() => {
+                    row.expect("the login comes before the last row").unwrap();
+                    answered += 1;
+                }
+            }
+        }
+    };
+    assert_eq!(in_time(login).await.unwrap(), None);
+    assert!(answered < 12, "{answered} rows were read before the login");
 }
 
 #[tokio::test]

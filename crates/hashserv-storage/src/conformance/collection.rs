@@ -182,3 +182,25 @@ pub async fn a_sweep_of_many_rows_removes_all(database: &dyn TestDatabase) -> Te
     assert_eq!(storage.remove(&conditions([(Column::Unihash, &unihash(1).to_string())])).await?, 1);
     Ok(())
 }
+
+/// Every one of them, also where a backend marks some at a time, and those that are recorded meanwhile.
+pub async fn marking_many_rows_marks_all(database: &dyn TestDatabase) -> TestResult {
+    let storage = database.open().await;
+    let entries: Vec<UnihashEntry> =
+        (0..5000).map(|number| entry(&format!("t{number}"), unihash(number as u8 % 2))).collect();
+    for chunk in entries.chunks(1000) {
+        storage.record_unihashes(chunk.to_vec()).await?;
+    }
+    let requests =
+        vec![mark("m", [(Column::GcMark, "")]), mark("m", [(Column::Taskhash, "t7")]), mark("m", [])];
+    let marking = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.mark(requests).await }
+    });
+    storage.report(vec![report("meanwhile", "o1", unihash(2))]).await?;
+    let counts = marking.await.map_err(StorageError::backend)??;
+    assert!([5000, 5001].contains(&counts[0]) && counts[1..] == [1, 0], "{counts:?}");
+    let expected = GcStatus { mark: Some("m".to_owned()), keep: 5001, remove: 0 };
+    assert_eq!(storage.gc_status().await?, expected);
+    Ok(())
+}
