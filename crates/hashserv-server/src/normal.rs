@@ -2,15 +2,15 @@
 
 pub(crate) mod ahead;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashserv_protocol::{Command, Request, encode_message, stream};
 use hashserv_service::Permissions;
 
-use crate::dispatch::{dispatch, is_offered, is_quick};
+use crate::dispatch::{dispatch, is_offered, is_quick, waits_for_its_turn};
 use crate::handlers::Exchange;
 use crate::handlers::report::read_report;
-use crate::refusal::Refused;
+use crate::refusal::{Failed, Fault, Refused};
 use crate::session::{End, Session};
 use crate::stream::Mode;
 
@@ -38,7 +38,7 @@ impl Session {
 
     /// Answers what came before the end.
     async fn end(&mut self, end: End) -> End {
-        if matches!(end, End::Failed(_) | End::Stalled) {
+        if matches!(end, End::Disconnected(_) | End::Stalled) {
             return end;
         }
         let last = async {
@@ -86,9 +86,10 @@ impl Session {
             }
             _ => self.settle().await?,
         }
-        let next = self.answer_request(request).await;
-        if !matches!(next, Err(End::Failed(_) | End::Stalled)) {
-            self.shared.statistics.record(1, started.elapsed());
+        let mut paused = Duration::ZERO;
+        let next = self.answer_request(request, &mut paused).await;
+        if !matches!(next, Err(End::Disconnected(_) | End::Stalled)) {
+            self.shared.statistics.record(1, started.elapsed().saturating_sub(paused));
         }
         self.send_if_many().await?;
         next
@@ -100,8 +101,8 @@ impl Session {
         self.answer_lookups().await
     }
 
-    /// Answers a request at once.
-    async fn answer_request(&mut self, request: Request<'_>) -> Result<Next, End> {
+    /// Answers a request at once; adds to `paused` how long its answer was held back on purpose.
+    async fn answer_request(&mut self, request: Request<'_>, paused: &mut Duration) -> Result<Next, End> {
         let command = request.command();
         if !is_offered(command, self.shared.service.is_read_only()) {
             let message = format!("Unknown command '{}': this server is read-only", command.name());
@@ -116,9 +117,22 @@ impl Session {
             return Ok(Next::Stream(mode));
         }
         let framing = self.connection.framing();
-        let mut exchange = Exchange { shared: &self.shared, caller: &mut self.caller, request };
+        let (shared, caller) = (&self.shared, &mut self.caller);
+        let mut exchange = Exchange { shared, caller, request, paused: Duration::ZERO };
         // Boxed, since idle sessions shall not hold the room that the largest handler needs.
-        Box::pin(dispatch(&mut exchange, framing, &mut self.out)).await?;
+        let handled = Box::pin(dispatch(&mut exchange, framing, &mut self.out));
+        let handled = if waits_for_its_turn(command) {
+            tokio::select! {
+                biased;
+                handled = handled => handled,
+                // An asker who left gives its turn back.
+                end = Session::until_gone(&mut self.connection) => return Err(end),
+            }
+        } else {
+            handled.await
+        };
+        *paused = exchange.paused;
+        handled?;
         Ok(Next::Request)
     }
 
@@ -146,11 +160,11 @@ impl Session {
     }
 
     /// Makes sure that the caller has the permissions.
-    pub(crate) async fn require(&mut self, needed: Permissions) -> Result<(), Refused> {
+    pub(crate) async fn require(&mut self, needed: Permissions) -> Result<(), Fault> {
         Ok(self.shared.service.accounts().require(&mut self.caller, needed).await?)
     }
 
-    fn reply(&mut self, value: &impl serde::Serialize) -> Result<(), Refused> {
+    fn reply(&mut self, value: &impl serde::Serialize) -> Result<(), Failed> {
         Ok(encode_message(value, self.connection.framing(), &mut self.out)?)
     }
 }

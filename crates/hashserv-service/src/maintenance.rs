@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use hashserv_storage::{Conditions, GcStatus, MarkRequest, Storage, Sweep, TableUsage, Timestamp};
 
-use crate::ServiceError;
 use crate::cache::LookupCache;
 use crate::to_the_end::to_the_end;
+use crate::{Denial, ServiceError};
 
 /// Removes what is not needed any more, and tells how full the database is.
 ///
@@ -70,14 +70,14 @@ impl Maintenance {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotCurrentMark`] where another collection, or none, is in progress;
-    /// [`ServiceError::Storage`] where the database fails: part of the unihashes may be removed then.
+    /// [`Denial::NotCurrentMark`] where another collection, or none, is in progress;
+    /// [`Failure::Storage`](crate::Failure::Storage) where the database fails: part of the unihashes may be removed then.
     pub async fn sweep(&self, mark: &str) -> Result<u64, ServiceError> {
         let (storage, owned_mark) = (self.storage.clone(), mark.to_owned());
         let work = async move { storage.sweep(&owned_mark).await };
         match to_the_end(self.cache.removal(), work).await? {
             Sweep::Done(count) => Ok(count),
-            Sweep::NotCurrentMark => Err(ServiceError::NotCurrentMark(mark.to_owned())),
+            Sweep::NotCurrentMark => Err(Denial::NotCurrentMark(mark.to_owned()).into()),
         }
     }
 
