@@ -67,12 +67,7 @@ pub struct Report<'a> {
     #[serde(borrow, deserialize_with = "bounded::unihash")]
     pub unihash: Text<'a>,
     /// Who reports.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "bounded::owner",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "bounded::owner", skip_serializing_if = "Option::is_none")]
     pub owner: Option<Text<'a>>,
     /// The recipe's name.
     #[serde(
@@ -102,12 +97,7 @@ pub struct Report<'a> {
     )]
     pub pr: Option<Text<'a>>,
     /// The task's name.
-    #[serde(
-        borrow,
-        default,
-        deserialize_with = "bounded::task",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(borrow, default, deserialize_with = "bounded::task", skip_serializing_if = "Option::is_none")]
     pub task: Option<Text<'a>>,
     /// The full text of what was hashed.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]

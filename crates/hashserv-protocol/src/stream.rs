@@ -173,7 +173,9 @@ mod tests {
         assert_eq!(unihash(&long), Err(StreamError::TooLong("unihash")));
         let mark_of = |name: &str| mark(&format!("{{\"mark\": \"{name}\", \"where\": {{}}}}")).map(|_| ());
         assert_eq!(mark_of(&full), Ok(()));
-        assert!(matches!(mark_of(&long), Err(StreamError::WrongType(why)) if why.contains("mark is longer than")));
+        assert!(
+            matches!(mark_of(&long), Err(StreamError::WrongType(why)) if why.contains("mark is longer than"))
+        );
     }
 
     #[test]

@@ -65,10 +65,13 @@ mod tests {
     #[test]
     fn unknown_columns_of_a_removal_are_refused_by_name() {
         for text in [r#"{"method": "m", "PNN": "x"}"#, r#"{"PNN": null}"#, r#"{"PNN": 5}"#] {
-            assert_eq!(removal(text).unwrap_err(), Refused::new("Invalid condition: there is no column 'PNN'"));
+            assert_eq!(
+                removal(text).unwrap_err(),
+                Refused::new("Invalid condition: there is no column 'PNN'")
+            );
         }
         let conditions = removal(r#"{"id": "5", "created": "x", "PN": null}"#).unwrap();
-        let wanted = [(Column::Id, "5".to_owned()), (Column::Created, "x".to_owned())];
+        let wanted = [(Column::Created, "x".to_owned()), (Column::Id, "5".to_owned())];
         assert_eq!(conditions, wanted.into_iter().collect());
         assert_eq!(removal("{}").unwrap(), Conditions::default());
     }

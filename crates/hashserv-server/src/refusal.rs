@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn trouble_of_the_server_is_never_told() {
         for (error, cause) in [
-            (StorageError::backend("/secret/path is full").into(), "the database failed: /secret/path is full"),
+            (
+                StorageError::backend("/secret/path is full").into(),
+                "the database failed: /secret/path is full",
+            ),
             (StorageError::ReadOnly.into(), "the database is read-only"),
             (StorageError::Closed.into(), "the database is closed"),
             (Failure::TooManyTokens.into(), "more tokens are asked for than are handed out"),

@@ -201,7 +201,8 @@ fn fits_a_line(unihash: &Unihash) -> bool {
         return true;
     }
     let text = unihash.to_string();
-    text.len() <= MAX_KEY && !text.chars().any(|character| character.is_whitespace() || character.is_control())
+    text.len() <= MAX_KEY
+        && !text.chars().any(|character| character.is_whitespace() || character.is_control())
 }
 
 fn warn_of_misfit(misfits: &RateLimitedWarning, TaskKey { method, taskhash }: TaskKey<'_>) {

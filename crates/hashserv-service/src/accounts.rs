@@ -183,8 +183,7 @@ impl Accounts {
     /// database fails.
     pub async fn become_user(&self, caller: &mut Caller, name: &str) -> Result<UserInfo, ServiceError> {
         let generation = self.generation.load(Ordering::Acquire);
-        let record =
-            self.storage.user(name).await?.ok_or_else(|| Denial::CannotBecome(name.to_owned()))?;
+        let record = self.storage.user(name).await?.ok_or_else(|| Denial::CannotBecome(name.to_owned()))?;
         *caller = caller_of(&record, generation);
         Ok(record.into())
     }

@@ -71,10 +71,7 @@ impl Column {
     /// Whether the table of unihashes has the column.
     #[must_use]
     pub fn is_of_unihashes(self) -> bool {
-        matches!(
-            self,
-            Column::Method | Column::Taskhash | Column::Unihash | Column::GcMark | Column::Id
-        )
+        matches!(self, Column::Method | Column::Taskhash | Column::Unihash | Column::GcMark | Column::Id)
     }
 
     /// Whether the table of outhashes has the column.

@@ -3,9 +3,7 @@
 use hashserv_protocol::Text;
 use hashserv_protocol::arguments::{Auth, User, UserOrSelf, UserPermissions};
 use hashserv_protocol::reply::{self, DeletedUser, LoggedIn, NewToken, NewUser, Users};
-use hashserv_service::{
-    Accounts, Denial, LOGIN_FAILURE_DELAY, Permissions, ServiceError, Token, UserInfo,
-};
+use hashserv_service::{Accounts, Denial, LOGIN_FAILURE_DELAY, Permissions, ServiceError, Token, UserInfo};
 use serde_json::Value;
 use tracing::info;
 
