@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hashserv_protocol::{Command, Request, encode_message, stream};
 use hashserv_service::Permissions;
+use tokio::sync::watch;
 
 use crate::dispatch::{dispatch, is_offered, is_quick, waits_for_its_turn};
 use crate::handlers::Exchange;
@@ -116,24 +117,28 @@ impl Session {
             self.reply(&stream::OK)?;
             return Ok(Next::Stream(mode));
         }
+        self.handle(request, paused).await?;
+        Ok(Next::Request)
+    }
+
+    async fn handle(&mut self, request: Request<'_>, paused: &mut Duration) -> Result<(), End> {
         let framing = self.connection.framing();
-        let (shared, caller) = (&self.shared, &mut self.caller);
-        let mut exchange = Exchange { shared, caller, request, paused: Duration::ZERO };
+        let waits = waits_for_its_turn(request.command()).then(|| watch::Sender::new(false));
+        let waiting = waits.as_ref().map(watch::Sender::subscribe);
+        let mut exchange = Exchange::new(&self.shared, &mut self.caller, request, waits.as_ref());
         // Boxed, since idle sessions shall not hold the room that the largest handler needs.
         let handled = Box::pin(dispatch(&mut exchange, framing, &mut self.out));
-        let handled = if waits_for_its_turn(command) {
-            tokio::select! {
+        let handled = match waiting {
+            None => handled.await,
+            Some(waiting) => tokio::select! {
                 biased;
                 handled = handled => handled,
-                // An asker who left gives its turn back.
-                end = Session::until_gone(&mut self.connection) => return Err(end),
-            }
-        } else {
-            handled.await
+                // Its turn goes to the next.
+                end = Session::until_left(&mut self.connection, waiting) => return Err(end),
+            },
         };
         *paused = exchange.paused;
-        handled?;
-        Ok(Next::Request)
+        Ok(handled?)
     }
 
     /// Takes a report. It is recorded as soon as no further one is at hand.

@@ -155,7 +155,7 @@ mod tests {
             ),
             (StorageError::ReadOnly.into(), "the database is read-only"),
             (StorageError::Closed.into(), "the database is closed"),
-            (Failure::TooManyTokens.into(), "more tokens are asked for than are handed out"),
+            (Failure::TooManyTokens, "more tokens are asked for than are handed out"),
         ] {
             assert_eq!(Fault::from(ServiceError::Failed(error)), Fault::Failed(Failed::new(cause)));
         }

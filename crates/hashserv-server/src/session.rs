@@ -6,6 +6,7 @@ use hashserv_client::{one_line, printable};
 use hashserv_protocol::{HandshakeReader, Hello, MAX_LINE, MessageReader, Progress, encode_message};
 use hashserv_service::Caller;
 use hashserv_transport::{Connection, Incoming, TransportError};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
@@ -193,19 +194,23 @@ impl Session {
         }
     }
 
-    /// Returns once the client is gone. What it sends meanwhile stays in the buffer, which is bounded.
-    pub(crate) async fn until_gone(connection: &mut Connection) -> End {
-        loop {
+    /// Returns once the client is gone and stands in a queue. What it sends meanwhile stays in the buffer, which is
+    /// bounded. A client that only closes its own side, and waits for nothing but a reply, still gets it.
+    pub(crate) async fn until_left(connection: &mut Connection, mut waits: watch::Receiver<bool>) -> End {
+        let end = loop {
             if connection.lines().len() >= MAX_LINE {
                 // It is not read from any further, so its end cannot be noticed.
                 std::future::pending::<()>().await;
             }
             match connection.receive().await {
                 Ok(true) => {}
-                Ok(false) => return End::Quiet,
-                Err(error) => return error.into(),
+                Ok(false) => break End::Quiet,
+                Err(error) => break error.into(),
             }
-        }
+        };
+        // Of a request that is done nobody waits for this.
+        let is_waiting = waits.wait_for(|waits| *waits).await.is_ok();
+        if is_waiting { end } else { std::future::pending().await }
     }
 
     /// Sends the replies if many have gathered.

@@ -206,29 +206,43 @@ impl Accounts {
         Ok(self.storage.users().await?.into_iter().map(UserInfo::from).collect())
     }
 
-    /// Makes a user, for the caller, who waits for the token after others who asked before.
+    /// Returns a new token, which is nobody's yet, once it is the caller's turn to get one.
     ///
     /// # Errors
     ///
-    /// [`Denial::CannotCreateUser`] where the name is taken or empty, [`Failure::TooManyTokens`],
-    /// [`Failure::Storage`] where the database fails: it is not known then whether there is such a user.
+    /// [`Failure::TooManyTokens`] where that takes too long.
+    ///
+    /// # Cancellation
+    ///
+    /// May be dropped at any time: the turn goes to the next caller.
+    pub async fn new_token(&self, caller: &Caller) -> Result<Token, Failure> {
+        // Callers who have not logged in have no use for a token; all of them are one user.
+        let user = caller.user.as_ref().map_or(0, |user| user.id);
+        if self.tokens.pass(user).await { Ok(Token::random()) } else { Err(Failure::TooManyTokens) }
+    }
+
+    /// Makes a user who logs in with the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial::CannotCreateUser`] where the name is taken or empty, [`Failure::Storage`] where the database
+    /// fails: it is not known then whether there is such a user.
     pub async fn create_user(
         &self,
-        caller: &Caller,
         name: &str,
         permissions: Permissions,
-    ) -> Result<Token, ServiceError> {
+        token: &Token,
+    ) -> Result<(), ServiceError> {
         if name.is_empty() {
             return Err(Denial::CannotCreateUser(name.to_owned()).into());
         }
-        let token = self.new_token(caller).await?;
         let user = NewUser {
             name: name.to_owned(),
             token_hash: token.to_stored_hash(),
             permissions: permissions.to_stored(),
         };
         if self.change(|storage| async move { storage.create_user(user).await }).await? {
-            Ok(token)
+            Ok(())
         } else {
             Err(Denial::CannotCreateUser(name.to_owned()).into())
         }
@@ -253,18 +267,15 @@ impl Accounts {
         Ok(UserInfo { permissions, ..user })
     }
 
-    /// Gives a user another token, for the caller, who waits for it after others who asked before; the old one
-    /// is void.
+    /// Gives a user another token; the old one is void.
     ///
     /// # Errors
     ///
-    /// [`Denial::NoSuchUser`] where the account is gone, [`Failure::TooManyTokens`],
-    /// [`Failure::Storage`] where the database fails: it is not known then which token counts.
-    pub async fn refresh_token(&self, caller: &Caller, user: &UserInfo) -> Result<Token, ServiceError> {
-        let token = self.new_token(caller).await?;
+    /// [`Denial::NoSuchUser`] where the account is gone, [`Failure::Storage`] where the database fails: it is not
+    /// known then which token counts.
+    pub async fn set_token(&self, user: &UserInfo, token: &Token) -> Result<(), ServiceError> {
         let hash = token.to_stored_hash();
-        self.change_user(user, None, |storage, id| async move { storage.set_token(id, &hash).await }).await?;
-        Ok(token)
+        self.change_user(user, None, |storage, id| async move { storage.set_token(id, &hash).await }).await
     }
 
     /// Removes a user.
@@ -301,12 +312,6 @@ impl Accounts {
 
     async fn existing_user(&self, name: &str) -> Result<UserInfo, ServiceError> {
         Ok(self.user(name).await?.ok_or_else(|| Denial::NoSuchUser(name.to_owned()))?)
-    }
-
-    async fn new_token(&self, caller: &Caller) -> Result<Token, Failure> {
-        // Nobody gets here without having logged in; should that change, all of them are one user.
-        let user = caller.user.as_ref().map_or(0, |user| user.id);
-        if self.tokens.pass(user).await { Ok(Token::random()) } else { Err(Failure::TooManyTokens) }
     }
 
     /// Makes a change to the account of this id, which tells whether there is one; holds `guard` until it has ended.

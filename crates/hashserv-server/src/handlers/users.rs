@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracing::info;
 
 use super::Exchange;
-use crate::refusal::{Fault, Refused};
+use crate::refusal::{Failed, Fault, Refused};
 
 pub(crate) async fn auth(exchange: &mut Exchange<'_>) -> Result<LoggedIn, Fault> {
     let arguments: Auth<'_> = exchange.request.arguments()?;
@@ -50,7 +50,8 @@ pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Fau
     require_user_admin(exchange).await?;
     let arguments: UserPermissions<'_> = exchange.request.arguments()?;
     let permissions = parse_permissions(&arguments.permissions)?;
-    let token = accounts(exchange).create_user(exchange.caller, &arguments.username, permissions).await?;
+    let token = new_token(exchange).await?;
+    accounts(exchange).create_user(&arguments.username, permissions, &token).await?;
     Ok(NewUser {
         username: arguments.username.to_string(),
         permissions: owned(permissions.granted_names()),
@@ -67,7 +68,8 @@ pub(crate) async fn set_user_perms(exchange: &mut Exchange<'_>) -> Result<reply:
 
 pub(crate) async fn refresh_token(exchange: &mut Exchange<'_>) -> Result<NewToken, Fault> {
     let user = self_or_other(exchange).await?;
-    let token = accounts(exchange).refresh_token(exchange.caller, &user).await?;
+    let token = new_token(exchange).await?;
+    accounts(exchange).set_token(&user, &token).await?;
     Ok(NewToken { username: user.name, token: token.reveal().to_owned() })
 }
 
@@ -75,6 +77,15 @@ pub(crate) async fn delete_user(exchange: &mut Exchange<'_>) -> Result<DeletedUs
     let user = self_or_other(exchange).await?;
     accounts(exchange).delete_user(&user).await?;
     Ok(DeletedUser { username: user.name })
+}
+
+/// Waits for the caller's turn to get a token.
+async fn new_token(exchange: &Exchange<'_>) -> Result<Token, Failed> {
+    let tell = |waits| exchange.waits_for_turn.map(|turn| turn.send_replace(waits));
+    tell(true);
+    let token = accounts(exchange).new_token(exchange.caller).await;
+    tell(false);
+    Ok(token?)
 }
 
 fn accounts<'a>(exchange: &Exchange<'a>) -> &'a Accounts {

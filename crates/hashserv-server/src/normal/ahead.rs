@@ -4,7 +4,7 @@
 //! after the other, each would wait for a round trip of ours.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 use hashserv_protocol::{Framing, Request};
@@ -85,8 +85,7 @@ async fn answer(
 ) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     if let Some(request) = Request::parse(&text)? {
-        let paused = Duration::ZERO;
-        let mut exchange = Exchange { shared: &shared, caller: &mut caller, request, paused };
+        let mut exchange = Exchange::new(&shared, &mut caller, request, None);
         dispatch(&mut exchange, framing, &mut out).await?;
     }
     Ok(out)

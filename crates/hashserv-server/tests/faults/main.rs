@@ -322,6 +322,15 @@ async fn askers_for_tokens_who_left_hold_up_nobody() {
     assert!(bob.line().await.contains("\"token\""));
 }
 
+#[tokio::test]
+async fn client_that_sends_nothing_more_gets_its_token() {
+    let server = Running::start(None).await;
+    let mut admin = server.administrator().await;
+    admin.send("{\"new-user\": {\"username\": \"alice\", \"permissions\": []}}\n").await;
+    admin.0.shutdown().await.unwrap();
+    assert!(admin.rest().await.contains("\"token\""));
+}
+
 /// An upstream that is never available.
 #[derive(Debug)]
 struct Away;
