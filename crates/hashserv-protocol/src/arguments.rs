@@ -1,7 +1,8 @@
 //! What the commands take.
 //!
 //! Each type serves both sides: clients write it, servers read it. Reading is strict about types, and
-//! ignores unknown keys.
+//! ignores unknown keys. Hashes, methods, names and marks are bounded (see [`MAX_KEY`](crate::MAX_KEY) and
+//! [`MAX_DETAIL`](crate::MAX_DETAIL)): they enter queues that all callers share.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Text;
+use crate::{Text, bounded};
 
 /// For commands that take nothing: written as `null`; whatever is sent is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,10 +20,10 @@ pub struct Nothing;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task<'a> {
     /// The method of the hash.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::method")]
     pub method: Text<'a>,
     /// The task that is looked up.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::taskhash")]
     pub taskhash: Text<'a>,
     /// Whether the full row of its oldest report is wanted, or only its unihash.
     #[serde(default)]
@@ -33,13 +34,13 @@ pub struct Task<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output<'a> {
     /// The method of the hashes.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::method")]
     pub method: Text<'a>,
     /// The output that is looked up.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::outhash")]
     pub outhash: Text<'a>,
     /// The task that the asking is about. It does not restrict the search.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::taskhash")]
     pub taskhash: Text<'a>,
     /// Whether only reports count whose task has a unihash.
     #[serde(default = "yes")]
@@ -54,31 +55,49 @@ fn yes() -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report<'a> {
     /// The hash of the task's inputs.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::taskhash")]
     pub taskhash: Text<'a>,
     /// The method of the hashes.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::method")]
     pub method: Text<'a>,
     /// The hash of the task's output.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::outhash")]
     pub outhash: Text<'a>,
     /// The unihash for the task, should it have none and nobody else have reported the output.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::unihash")]
     pub unihash: Text<'a>,
     /// Who reports.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "bounded::owner", skip_serializing_if = "Option::is_none")]
     pub owner: Option<Text<'a>>,
     /// The recipe's name.
-    #[serde(borrow, default, rename = "PN", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "bounded::pn",
+        rename = "PN",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pn: Option<Text<'a>>,
     /// The recipe's version.
-    #[serde(borrow, default, rename = "PV", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "bounded::pv",
+        rename = "PV",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pv: Option<Text<'a>>,
     /// The recipe's revision.
-    #[serde(borrow, default, rename = "PR", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "bounded::pr",
+        rename = "PR",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pr: Option<Text<'a>>,
     /// The task's name.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "bounded::task", skip_serializing_if = "Option::is_none")]
     pub task: Option<Text<'a>>,
     /// The full text of what was hashed.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -89,13 +108,13 @@ pub struct Report<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equivalence<'a> {
     /// The task.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::taskhash")]
     pub taskhash: Text<'a>,
     /// The method of the hashes.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::method")]
     pub method: Text<'a>,
     /// The unihash for the task, should it have none.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::unihash")]
     pub unihash: Text<'a>,
 }
 
@@ -117,7 +136,7 @@ pub struct Remove<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcMark<'a> {
     /// The mark.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::mark")]
     pub mark: Text<'a>,
     /// Which unihashes to mark.
     #[serde(borrow, rename = "where")]
@@ -128,7 +147,7 @@ pub struct GcMark<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcSweep<'a> {
     /// The mark of what is kept.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::mark")]
     pub mark: Text<'a>,
 }
 
@@ -143,10 +162,10 @@ pub struct CleanUnused {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auth<'a> {
     /// The name to log in with.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::username")]
     pub username: Text<'a>,
     /// The secret.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::token")]
     pub token: Text<'a>,
 }
 
@@ -161,7 +180,7 @@ impl std::fmt::Debug for Auth<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User<'a> {
     /// The user's name.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::username")]
     pub username: Text<'a>,
 }
 
@@ -169,7 +188,12 @@ pub struct User<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserOrSelf<'a> {
     /// The user's name; without it, who is logged in.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "bounded::optional_username",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub username: Option<Text<'a>>,
 }
 
@@ -177,7 +201,7 @@ pub struct UserOrSelf<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserPermissions<'a> {
     /// The user's name.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded::username")]
     pub username: Text<'a>,
     /// Names of permissions: a list of strings, though a server reads whatever comes to explain it.
     pub permissions: Value,

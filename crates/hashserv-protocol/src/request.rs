@@ -182,6 +182,7 @@ mod tests {
 
     use super::*;
     use crate::arguments::Task;
+    use crate::{MAX_DETAIL, MAX_KEY};
 
     fn command(text: &str) -> Result<Option<Command>, RequestError> {
         Request::parse(text).map(|request| request.map(|request| request.command()))
@@ -244,6 +245,38 @@ mod tests {
             let error = request.arguments::<Task<'_>>().unwrap_err().to_string();
             assert!(error.starts_with("Invalid arguments for 'get': ") && error.contains(reason), "{error}");
         }
+    }
+
+    /// The refusal of a `report` in which one argument has so many bytes.
+    fn refusal(argument: &str, length: usize) -> Option<String> {
+        let mut arguments = serde_json::json!({
+            "method": "m", "taskhash": "t", "outhash": "o", "unihash": "u", "owner": "w", "PN": "n", "PV": "v",
+            "PR": "r", "task": "k",
+        });
+        arguments[argument] = "x".repeat(length).into();
+        let text = serde_json::json!({ "report": arguments }).to_string();
+        let request = Request::parse(&text).unwrap().unwrap();
+        request.arguments::<crate::arguments::Report<'_>>().err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_have_their_bound_and_no_byte_more() {
+        for (argument, max) in [
+            ("method", MAX_KEY),
+            ("taskhash", MAX_KEY),
+            ("outhash", MAX_KEY),
+            ("unihash", MAX_KEY),
+            ("owner", MAX_DETAIL),
+            ("PN", MAX_DETAIL),
+            ("PV", MAX_DETAIL),
+            ("PR", MAX_DETAIL),
+            ("task", MAX_DETAIL),
+        ] {
+            assert_eq!(refusal(argument, max), None);
+            let explained = refusal(argument, max + 1).unwrap();
+            assert!(explained.contains(&format!("{argument} is longer than {max} bytes")), "{explained}");
+        }
+        assert_eq!(refusal("outhash_siginfo", 1_000_000), None);
     }
 
     #[test]

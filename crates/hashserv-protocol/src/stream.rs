@@ -7,7 +7,7 @@
 use serde::de::IgnoredAny;
 
 use crate::arguments::GcMark;
-use crate::json;
+use crate::{MAX_KEY, json};
 
 /// How many characters of a line are quoted back in an error.
 const QUOTED: usize = 200;
@@ -43,6 +43,9 @@ pub enum StreamError {
     /// The line has a NUL character, which no database stores.
     #[error("A line has a NUL character")]
     Nul,
+    /// A method or a hash is too long.
+    #[error("A {0} is longer than {MAX_KEY} bytes")]
+    TooLong(&'static str),
     /// In `gc-mark-stream`: the line is not JSON.
     #[error("Could not decode JSONL input '{0}'")]
     NotJson(String),
@@ -58,12 +61,14 @@ pub enum StreamError {
 ///
 /// # Errors
 ///
-/// [`StreamError::NotTwoWords`], [`StreamError::Nul`].
+/// [`StreamError::NotTwoWords`], [`StreamError::Nul`], [`StreamError::TooLong`].
 pub fn task(line: &str) -> Result<(&str, &str), StreamError> {
     let mut words = line.split_ascii_whitespace();
     match (words.next(), words.next(), words.next()) {
         (Some(method), Some(taskhash), None) => {
             check_text(line)?;
+            check_length(method, "method")?;
+            check_length(taskhash, "taskhash")?;
             Ok((method, taskhash))
         }
         _ => Err(StreamError::NotTwoWords(quote(line))),
@@ -83,9 +88,10 @@ pub fn text(line: &[u8]) -> Result<&str, StreamError> {
 ///
 /// # Errors
 ///
-/// [`StreamError::Nul`].
+/// [`StreamError::Nul`], [`StreamError::TooLong`].
 pub fn unihash(line: &str) -> Result<&str, StreamError> {
     check_text(line)?;
+    check_length(line, "unihash")?;
     Ok(line)
 }
 
@@ -132,6 +138,10 @@ fn check_text(line: &str) -> Result<(), StreamError> {
     }
 }
 
+fn check_length(text: &str, what: &'static str) -> Result<(), StreamError> {
+    if text.len() > MAX_KEY { Err(StreamError::TooLong(what)) } else { Ok(()) }
+}
+
 fn quote(line: &str) -> String {
     line.chars().take(QUOTED).collect()
 }
@@ -151,6 +161,21 @@ mod tests {
             assert_eq!(task(line), Err(StreamError::NotTwoWords(line.to_owned())), "{line:?}");
         }
         assert_eq!(task("m t\0"), Err(StreamError::Nul));
+    }
+
+    #[test]
+    fn hashes_have_their_bound_and_no_byte_more() {
+        let (full, long) = ("x".repeat(MAX_KEY), "x".repeat(MAX_KEY + 1));
+        assert_eq!(task(&format!("{full} {full}")), Ok((full.as_str(), full.as_str())));
+        assert_eq!(task(&format!("{long} t")), Err(StreamError::TooLong("method")));
+        assert_eq!(task(&format!("m {long}")), Err(StreamError::TooLong("taskhash")));
+        assert_eq!(unihash(&full), Ok(full.as_str()));
+        assert_eq!(unihash(&long), Err(StreamError::TooLong("unihash")));
+        let mark_of = |name: &str| mark(&format!("{{\"mark\": \"{name}\", \"where\": {{}}}}")).map(|_| ());
+        assert_eq!(mark_of(&full), Ok(()));
+        assert!(
+            matches!(mark_of(&long), Err(StreamError::WrongType(why)) if why.contains("mark is longer than"))
+        );
     }
 
     #[test]

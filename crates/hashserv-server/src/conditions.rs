@@ -1,26 +1,46 @@
 //! Conditions of requests made conditions of storage.
 
+use hashserv_protocol::MAX_CONDITION;
 use hashserv_protocol::arguments::Where;
 use hashserv_storage::{Column, Conditions};
 use serde_json::Value;
 
 use crate::refusal::Refused;
 
-/// The usable conditions: unknown columns and `null` values are none.
-pub(crate) fn conditions(wanted: Where<'_>) -> Result<Conditions, Refused> {
-    wanted.into_iter().filter_map(|(name, value)| condition(&name, value).transpose()).collect()
+/// The conditions of a removal. A column that neither table has is refused: without it more would be removed than
+/// was meant.
+pub(crate) fn conditions_of_removal(wanted: Where<'_>) -> Result<Conditions, Refused> {
+    if let Some(name) = wanted.keys().find(|name| Column::of_row(name).is_none()) {
+        return Err(Refused::new(format!("Invalid condition: there is no column '{name}'")));
+    }
+    collect(wanted, Column::of_row)
 }
 
-fn condition(name: &str, value: Value) -> Result<Option<(Column, String)>, Refused> {
-    match (Column::from_name(name), value) {
-        (None, _) | (_, Value::Null) => Ok(None),
-        (Some(_), Value::String(text)) if text.contains('\0') => {
-            Err(Refused::new(format!("Invalid condition: the value of '{name}' has a NUL character")))
+/// The usable conditions of a mark. Unknown columns are none, as with BitBake's server: a mark without any matches
+/// no row.
+pub(crate) fn conditions_of_mark(wanted: Where<'_>) -> Result<Conditions, Refused> {
+    collect(wanted, Column::from_name)
+}
+
+/// The conditions of columns that are found; `null` values are none.
+fn collect(wanted: Where<'_>, find: impl Fn(&str) -> Option<Column>) -> Result<Conditions, Refused> {
+    let known = wanted.into_iter().filter_map(|(name, value)| find(&name).map(|column| (column, value)));
+    known.filter_map(|(column, value)| condition(column, value).transpose()).collect()
+}
+
+fn condition(column: Column, value: Value) -> Result<Option<(Column, String)>, Refused> {
+    let refuse = |what: &str| {
+        let name = column.name();
+        Err(Refused::new(format!("Invalid condition: the value of '{name}' {what}")))
+    };
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.contains('\0') => refuse("has a NUL character"),
+        Value::String(text) if text.len() > MAX_CONDITION => {
+            refuse(&format!("is longer than {MAX_CONDITION} bytes"))
         }
-        (Some(column), Value::String(text)) => Ok(Some((column, text))),
-        (Some(_), _) => {
-            Err(Refused::new(format!("Invalid condition: the value of '{name}' must be a string")))
-        }
+        Value::String(text) => Ok(Some((column, text))),
+        _ => refuse("must be a string"),
     }
 }
 
@@ -28,21 +48,49 @@ fn condition(name: &str, value: Value) -> Result<Option<(Column, String)>, Refus
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Conditions, Refused> {
-        conditions(serde_json::from_str(text).unwrap())
+    fn mark(text: &str) -> Result<Conditions, Refused> {
+        conditions_of_mark(serde_json::from_str(text).unwrap())
+    }
+
+    fn removal(text: &str) -> Result<Conditions, Refused> {
+        conditions_of_removal(serde_json::from_str(text).unwrap())
     }
 
     #[test]
-    fn unknown_columns_and_nulls_are_no_conditions() {
-        let conditions = parse(r#"{"unihash": "u", "PN": null, "nonsense": 1, "id": "5"}"#).unwrap();
+    fn unknown_columns_and_nulls_are_no_conditions_of_a_mark() {
+        let conditions = mark(r#"{"unihash": "u", "PN": null, "nonsense": 1, "id": "5"}"#).unwrap();
         assert_eq!(conditions, [(Column::Unihash, "u".to_owned())].into_iter().collect());
+    }
+
+    #[test]
+    fn unknown_columns_of_a_removal_are_refused_by_name() {
+        for text in [r#"{"method": "m", "PNN": "x"}"#, r#"{"PNN": null}"#, r#"{"PNN": 5}"#] {
+            assert_eq!(
+                removal(text).unwrap_err(),
+                Refused::new("Invalid condition: there is no column 'PNN'")
+            );
+        }
+        let conditions = removal(r#"{"id": "5", "created": "x", "PN": null}"#).unwrap();
+        let wanted = [(Column::Created, "x".to_owned()), (Column::Id, "5".to_owned())];
+        assert_eq!(conditions, wanted.into_iter().collect());
+        assert_eq!(removal("{}").unwrap(), Conditions::default());
     }
 
     #[test]
     fn values_of_other_types_are_refused() {
         for text in [r#"{"method": []}"#, r#"{"method": 5}"#, r#"{"PN": true}"#, r#"{"task": "a\u0000"}"#] {
-            let message = parse(text).unwrap_err().message().to_owned();
-            assert!(message.starts_with("Invalid condition: the value of '"), "{message}");
+            for refused in [mark(text), removal(text)] {
+                let message = refused.unwrap_err().message().to_owned();
+                assert!(message.starts_with("Invalid condition: the value of '"), "{message}");
+            }
         }
+    }
+
+    #[test]
+    fn values_have_their_bound_and_no_byte_more() {
+        let of = |length: usize| removal(&format!(r#"{{"outhash_siginfo": "{}"}}"#, "x".repeat(length)));
+        assert!(of(MAX_CONDITION).is_ok());
+        let message = of(MAX_CONDITION + 1).unwrap_err().message().to_owned();
+        assert_eq!(message, "Invalid condition: the value of 'outhash_siginfo' is longer than 65536 bytes");
     }
 }

@@ -3,7 +3,7 @@
 use hashserv_protocol::{Command, Framing, encode_message};
 
 use crate::handlers::{Exchange, lookup, maintenance, report, statistics, users};
-use crate::refusal::Refused;
+use crate::refusal::{Failed, Fault};
 
 /// Whether a server offers the command. A read-only one does not offer what writes.
 pub(crate) fn is_offered(command: Command, read_only: bool) -> bool {
@@ -31,13 +31,18 @@ pub(crate) fn is_quick(command: Command) -> bool {
     matches!(command, Command::Ping | Command::Get | Command::GetOuthash)
 }
 
+/// Whether the command hands out a token, which there are few of a second.
+pub(crate) fn waits_for_its_turn(command: Command) -> bool {
+    matches!(command, Command::NewUser | Command::RefreshToken)
+}
+
 /// Has a request handled, and appends the reply to `out`. Reports and stream modes do not come here: they
 /// are matters of the session.
 pub(crate) async fn dispatch(
     exchange: &mut Exchange<'_>,
     framing: Framing,
     out: &mut Vec<u8>,
-) -> Result<(), Refused> {
+) -> Result<(), Fault> {
     match exchange.request.command() {
         Command::Ping => encode_message(&lookup::ping(), framing, out)?,
         Command::Get => encode_message(&lookup::get(exchange).await?, framing, out)?,
@@ -64,7 +69,7 @@ pub(crate) async fn dispatch(
         Command::RefreshToken => encode_message(&users::refresh_token(exchange).await?, framing, out)?,
         Command::DeleteUser => encode_message(&users::delete_user(exchange).await?, framing, out)?,
         Command::Report | Command::GetStream | Command::ExistsStream | Command::GcMarkStream => {
-            return Err(Refused::new("internal error"));
+            return Err(Failed::new("a command of the session was dispatched to a handler").into());
         }
     }
     Ok(())

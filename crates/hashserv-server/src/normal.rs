@@ -2,15 +2,16 @@
 
 pub(crate) mod ahead;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashserv_protocol::{Command, Request, encode_message, stream};
 use hashserv_service::Permissions;
+use tokio::sync::watch;
 
-use crate::dispatch::{dispatch, is_offered, is_quick};
+use crate::dispatch::{dispatch, is_offered, is_quick, waits_for_its_turn};
 use crate::handlers::Exchange;
 use crate::handlers::report::read_report;
-use crate::refusal::Refused;
+use crate::refusal::{Failed, Fault, Refused};
 use crate::session::{End, Session};
 use crate::stream::Mode;
 
@@ -38,7 +39,7 @@ impl Session {
 
     /// Answers what came before the end.
     async fn end(&mut self, end: End) -> End {
-        if matches!(end, End::Failed(_) | End::Stalled) {
+        if matches!(end, End::Disconnected(_) | End::Stalled) {
             return end;
         }
         let last = async {
@@ -86,9 +87,10 @@ impl Session {
             }
             _ => self.settle().await?,
         }
-        let next = self.answer_request(request).await;
-        if !matches!(next, Err(End::Failed(_) | End::Stalled)) {
-            self.shared.statistics.record(1, started.elapsed());
+        let mut paused = Duration::ZERO;
+        let next = self.answer_request(request, &mut paused).await;
+        if !matches!(next, Err(End::Disconnected(_) | End::Stalled)) {
+            self.shared.statistics.record(1, started.elapsed().saturating_sub(paused));
         }
         self.send_if_many().await?;
         next
@@ -100,8 +102,8 @@ impl Session {
         self.answer_lookups().await
     }
 
-    /// Answers a request at once.
-    async fn answer_request(&mut self, request: Request<'_>) -> Result<Next, End> {
+    /// Answers a request at once; adds to `paused` how long its answer was held back on purpose.
+    async fn answer_request(&mut self, request: Request<'_>, paused: &mut Duration) -> Result<Next, End> {
         let command = request.command();
         if !is_offered(command, self.shared.service.is_read_only()) {
             let message = format!("Unknown command '{}': this server is read-only", command.name());
@@ -115,11 +117,28 @@ impl Session {
             self.reply(&stream::OK)?;
             return Ok(Next::Stream(mode));
         }
-        let framing = self.connection.framing();
-        let mut exchange = Exchange { shared: &self.shared, caller: &mut self.caller, request };
-        // Boxed, since idle sessions shall not hold the room that the largest handler needs.
-        Box::pin(dispatch(&mut exchange, framing, &mut self.out)).await?;
+        self.handle(request, paused).await?;
         Ok(Next::Request)
+    }
+
+    async fn handle(&mut self, request: Request<'_>, paused: &mut Duration) -> Result<(), End> {
+        let framing = self.connection.framing();
+        let waits = waits_for_its_turn(request.command()).then(|| watch::Sender::new(false));
+        let waiting = waits.as_ref().map(watch::Sender::subscribe);
+        let mut exchange = Exchange::new(&self.shared, &mut self.caller, request, waits.as_ref());
+        // Boxed, since idle sessions shall not hold the room that the largest handler needs.
+        let handled = Box::pin(dispatch(&mut exchange, framing, &mut self.out));
+        let handled = match waiting {
+            None => handled.await,
+            Some(waiting) => tokio::select! {
+                biased;
+                handled = handled => handled,
+                // Its turn goes to the next.
+                end = Session::until_left(&mut self.connection, waiting) => return Err(end),
+            },
+        };
+        *paused = exchange.paused;
+        Ok(handled?)
     }
 
     /// Takes a report. It is recorded as soon as no further one is at hand.
@@ -146,11 +165,11 @@ impl Session {
     }
 
     /// Makes sure that the caller has the permissions.
-    pub(crate) async fn require(&mut self, needed: Permissions) -> Result<(), Refused> {
+    pub(crate) async fn require(&mut self, needed: Permissions) -> Result<(), Fault> {
         Ok(self.shared.service.accounts().require(&mut self.caller, needed).await?)
     }
 
-    fn reply(&mut self, value: &impl serde::Serialize) -> Result<(), Refused> {
+    fn reply(&mut self, value: &impl serde::Serialize) -> Result<(), Failed> {
         Ok(encode_message(value, self.connection.framing(), &mut self.out)?)
     }
 }

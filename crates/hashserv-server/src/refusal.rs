@@ -1,10 +1,13 @@
-//! What a peer is told when its request is refused.
+//! Refusals, which peers are told, and failures, which they never are.
+//!
+//! BitBake takes an explained error for the end of the build, and a connection that is closed without a word for
+//! a server that is away, without which it goes on. So what the peer did wrong is a [`Refused`], and trouble of the
+//! server is a [`Failed`]. No `?` turns one into the other; a [`Fault`] is either.
 
 use hashserv_protocol::reply::Refusal;
 use hashserv_protocol::stream::StreamError;
 use hashserv_protocol::{LineTooLong, MessageError, RequestError};
-use hashserv_service::{ServiceError, UnknownPermissions};
-use hashserv_storage::StorageError;
+use hashserv_service::{Denial, Failure, ServiceError, UnknownPermissions};
 use tokio::task::JoinError;
 
 use crate::one_line;
@@ -12,12 +15,23 @@ use crate::one_line;
 /// How much a peer is told, in characters. What it sent may be quoted in it, and it goes to the log too.
 const MAX_MESSAGE: usize = 400;
 
-/// A request is refused; the peer is told why, and the connection is closed.
+/// A request is refused: the peer did something wrong. It is told why, and the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     message: String,
-    /// What failed here, in one line for the log.
-    failure: Option<String>,
+}
+
+/// A request failed: the server is not well. The connection is closed without a reply, and the cause is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    cause: String,
+}
+
+/// A request that is not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Refused(Refused),
+    Failed(Failed),
 }
 
 impl Refused {
@@ -28,22 +42,12 @@ impl Refused {
             message.truncate(end);
             message.push('…');
         }
-        Refused { message, failure: None }
-    }
-
-    /// A refusal for something that the peer can do nothing about.
-    fn internal(failure: String) -> Self {
-        Refused { failure: Some(failure), ..Refused::new("internal error") }
+        Refused { message }
     }
 
     /// What the peer is told.
     pub(crate) fn message(&self) -> &str {
         &self.message
-    }
-
-    /// What failed, where it is not the peer's fault.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
     }
 
     /// The reply.
@@ -52,71 +56,109 @@ impl Refused {
     }
 }
 
-/// The one place that decides what a peer may read of an error. Details of the database go to the log.
-impl From<ServiceError> for Refused {
+impl Failed {
+    /// A failure and its cause in one line for the log.
+    pub(crate) fn new(cause: impl Into<String>) -> Self {
+        Failed { cause: cause.into() }
+    }
+
+    /// What the log is told.
+    pub(crate) fn cause(&self) -> &str {
+        &self.cause
+    }
+}
+
+/// Texts of a denial are for the peer.
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Refused::new(denial.to_string())
+    }
+}
+
+/// Texts of a failure are for the log.
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Failed::new(one_line(&failure))
+    }
+}
+
+impl From<ServiceError> for Fault {
     fn from(error: ServiceError) -> Self {
         match error {
-            ServiceError::Storage(StorageError::ReadOnly) => Refused::new(
-                "The database of this server can only be read; report to a server that can write it",
-            ),
-            ServiceError::Storage(error) => Refused::internal(one_line(&error)),
-            error => Refused::new(error.to_string()),
+            ServiceError::Denied(denial) => Fault::Refused(denial.into()),
+            ServiceError::Failed(failure) => Fault::Failed(failure.into()),
         }
     }
 }
 
-impl From<RequestError> for Refused {
-    fn from(error: RequestError) -> Self {
-        Refused::new(error.to_string())
-    }
+/// What a peer sent cannot be understood.
+macro_rules! refused {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Refused {
+            fn from(error: $error) -> Self {
+                Refused::new(error.to_string())
+            }
+        }
+
+        impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                Fault::Refused(error.into())
+            }
+        }
+    )*};
 }
 
-impl From<MessageError> for Refused {
-    fn from(error: MessageError) -> Self {
-        Refused::new(error.to_string())
-    }
-}
+refused!(RequestError, MessageError, StreamError, LineTooLong, UnknownPermissions);
 
-impl From<StreamError> for Refused {
-    fn from(error: StreamError) -> Self {
-        Refused::new(error.to_string())
-    }
-}
-
-impl From<LineTooLong> for Refused {
-    fn from(error: LineTooLong) -> Self {
-        Refused::new(error.to_string())
-    }
-}
-
-impl From<UnknownPermissions> for Refused {
-    fn from(error: UnknownPermissions) -> Self {
-        Refused::new(error.to_string())
-    }
-}
-
-impl From<JoinError> for Refused {
+impl From<JoinError> for Failed {
     fn from(error: JoinError) -> Self {
-        Refused::internal(format!("a look-up was given up: {error}"))
+        Failed::new(format!("a look-up was given up: {error}"))
     }
 }
 
-impl From<serde_json::Error> for Refused {
+impl From<serde_json::Error> for Failed {
     fn from(error: serde_json::Error) -> Self {
-        Refused::internal(format!("a reply could not be written: {error}"))
+        Failed::new(format!("a reply could not be written: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Fault::Failed(error.into())
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        Fault::Refused(refused)
+    }
+}
+
+impl From<Failed> for Fault {
+    fn from(failed: Failed) -> Self {
+        Fault::Failed(failed)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hashserv_storage::StorageError;
+
     use super::*;
 
     #[test]
-    fn details_of_the_database_are_not_told() {
-        let error = ServiceError::Storage(StorageError::backend("/secret/path is full"));
-        let refused = Refused::from(error);
-        assert_eq!(refused.message(), "internal error");
-        assert_eq!(refused.failure(), Some("the database failed: /secret/path is full"));
+    fn trouble_of_the_server_is_never_told() {
+        for (error, cause) in [
+            (
+                StorageError::backend("/secret/path is full").into(),
+                "the database failed: /secret/path is full",
+            ),
+            (StorageError::ReadOnly.into(), "the database is read-only"),
+            (StorageError::Closed.into(), "the database is closed"),
+            (Failure::TooManyTokens, "more tokens are asked for than are handed out"),
+        ] {
+            assert_eq!(Fault::from(ServiceError::Failed(error)), Fault::Failed(Failed::new(cause)));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_service::Service;
+use hashserv_service::{RateLimitedWarning, Service};
 use hashserv_transport::{Incoming, Listener};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -25,7 +25,7 @@ const MIN_CLOSING: Duration = Duration::from_secs(1);
 /// use std::sync::Arc;
 ///
 /// use hashserv_server::{Limits, Server};
-/// use hashserv_service::Service;
+/// use hashserv_service::{RateLimitedWarning, Service};
 /// use hashserv_transport::Listener;
 /// use tokio_util::sync::CancellationToken;
 ///
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) service: Arc<Service>,
     pub(crate) statistics: Statistics,
     pub(crate) limits: Limits,
+    /// Stored unihashes that no line of a stream can carry.
+    pub(crate) misfits: RateLimitedWarning,
     /// Cancelled when the server stops: sessions end once they have answered what has arrived.
     pub(crate) stopping: CancellationToken,
 }
@@ -56,7 +58,8 @@ impl Server {
     #[must_use]
     pub fn new(service: Arc<Service>, limits: Limits) -> Self {
         let stopping = CancellationToken::new();
-        Server { shared: Arc::new(Shared { service, statistics: Statistics::default(), limits, stopping }) }
+        let (statistics, misfits) = (Statistics::default(), RateLimitedWarning::default());
+        Server { shared: Arc::new(Shared { service, statistics, limits, misfits, stopping }) }
     }
 
     /// Serves the listeners until `stop` is cancelled; then closes them, has running requests finished, and

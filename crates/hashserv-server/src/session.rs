@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use hashserv_client::{one_line, printable};
-use hashserv_protocol::{HandshakeReader, Hello, MessageReader, Progress, encode_message};
+use hashserv_protocol::{HandshakeReader, Hello, MAX_LINE, MessageReader, Progress, encode_message};
 use hashserv_service::Caller;
 use hashserv_transport::{Connection, Incoming, TransportError};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
 use crate::normal::ahead::PendingLookups;
-use crate::refusal::Refused;
+use crate::refusal::{Failed, Fault, Refused};
 use crate::reports::PendingReports;
 use crate::server::Shared;
 
@@ -42,8 +43,12 @@ pub(crate) enum End {
     Quiet,
     /// A request is refused; the client is told why.
     Refused(Refused),
+    /// The same where the client must not be told: it would take any line for a reply.
+    RefusedInSilence(Refused),
+    /// The server is not well: the client is told nothing.
+    Failed(Failed),
     /// The connection failed.
-    Failed(TransportError),
+    Disconnected(TransportError),
     /// The client does not read its replies.
     Stalled,
 }
@@ -54,9 +59,24 @@ impl From<Refused> for End {
     }
 }
 
+impl From<Failed> for End {
+    fn from(failed: Failed) -> Self {
+        End::Failed(failed)
+    }
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(refused) => refused.into(),
+            Fault::Failed(failed) => failed.into(),
+        }
+    }
+}
+
 impl From<TransportError> for End {
     fn from(error: TransportError) -> Self {
-        End::Failed(error)
+        End::Disconnected(error)
     }
 }
 
@@ -131,13 +151,18 @@ impl Session {
                 self.connection.close().await;
             }
             End::Refused(refused) => {
-                match refused.failure() {
-                    Some(failure) => error!("a request of {peer}{user} failed: {failure}"),
-                    None => info!("{peer}{user} is refused: {}", printable(refused.message())),
-                }
+                info!("{peer}{user} is refused: {}", printable(refused.message()));
                 self.refuse(&refused).await;
             }
-            End::Failed(error) => {
+            End::RefusedInSilence(refused) => {
+                info!("{peer}{user} is refused without a reply: {}", printable(refused.message()));
+                self.connection.close().await;
+            }
+            End::Failed(failed) => {
+                error!("a request of {peer}{user} failed: {}", failed.cause());
+                self.connection.close().await;
+            }
+            End::Disconnected(error) => {
                 info!("{peer}{user} is gone: {}", one_line(&error));
                 // It may have been told why, and shall get to read it.
                 self.connection.close().await;
@@ -167,6 +192,25 @@ impl Session {
             },
             () = self.shared.stopping.cancelled() => Err(End::Quiet),
         }
+    }
+
+    /// Returns once the client is gone and stands in a queue. What it sends meanwhile stays in the buffer, which is
+    /// bounded. A client that only closes its own side, and waits for nothing but a reply, still gets it.
+    pub(crate) async fn until_left(connection: &mut Connection, mut waits: watch::Receiver<bool>) -> End {
+        let end = loop {
+            if connection.lines().len() >= MAX_LINE {
+                // It is not read from any further, so its end cannot be noticed.
+                std::future::pending::<()>().await;
+            }
+            match connection.receive().await {
+                Ok(true) => {}
+                Ok(false) => break End::Quiet,
+                Err(error) => break error.into(),
+            }
+        };
+        // Of a request that is done nobody waits for this.
+        let is_waiting = waits.wait_for(|waits| *waits).await.is_ok();
+        if is_waiting { end } else { std::future::pending().await }
     }
 
     /// Sends the replies if many have gathered.

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use hashserv_protocol::reply::Count;
 use hashserv_protocol::stream;
-use hashserv_protocol::{Command, Framing, LineTooLong, MAX_LINE, encode_message};
-use hashserv_service::{Permissions, Service};
+use hashserv_protocol::{Command, Framing, LineTooLong, MAX_KEY, MAX_LINE, encode_message};
+use hashserv_service::{Permissions, RateLimitedWarning};
 use hashserv_storage::{MarkRequest, TaskKey, Unihash};
 
 use crate::handlers::maintenance::mark_request;
-use crate::refusal::Refused;
+use crate::refusal::{Fault, Refused};
+use crate::server::Shared;
 use crate::session::{End, Session};
 
 /// How many lines are answered together at most.
@@ -36,6 +37,14 @@ impl Mode {
             Command::ExistsStream => Some(Mode::Exists),
             Command::GcMarkStream => Some(Mode::GcMark),
             _ => None,
+        }
+    }
+
+    /// Whether clients take any line for a reply to their query, so that nothing else must be sent.
+    fn has_bare_replies(self) -> bool {
+        match self {
+            Mode::Get | Mode::Exists => true,
+            Mode::GcMark => false,
         }
     }
 
@@ -67,13 +76,24 @@ enum Stop {
 }
 
 impl Session {
-    /// Serves queries until the client ends the mode.
+    /// Serves queries until the client ends the mode. Where clients take any line for a reply, nothing else is
+    /// ever sent.
     ///
     /// All lines that have arrived are answered together and sent at once; a lone query waits for nothing.
     pub(crate) async fn stream_mode(&mut self, mode: Mode) -> Result<(), End> {
-        if mode != Mode::GcMark && self.shared.service.equivalence().has_upstream() {
-            return Box::pin(self.stream_mode_ahead(mode)).await;
-        }
+        let ended = if mode != Mode::GcMark && self.shared.service.equivalence().has_upstream() {
+            Box::pin(self.stream_mode_ahead(mode)).await
+        } else {
+            self.stream_mode_in_turn(mode).await
+        };
+        ended.map_err(|end| match end {
+            End::Refused(refused) if mode.has_bare_replies() => End::RefusedInSilence(refused),
+            end => end,
+        })
+    }
+
+    /// Serves queries, each batch after the one before.
+    async fn stream_mode_in_turn(&mut self, mode: Mode) -> Result<(), End> {
         loop {
             let started = Instant::now();
             let framing = self.connection.framing();
@@ -89,8 +109,8 @@ impl Session {
                 .accounts()
                 .require(&mut self.caller, mode.permissions())
                 .await
-                .map_err(Refused::from)?;
-            let answered = answer(mode, &self.shared.service, &batch.lines, &mut self.out).await;
+                .map_err(Fault::from)?;
+            let answered = answer(mode, &self.shared, &batch.lines, &mut self.out).await;
             self.shared.statistics.record(batch.lines.len(), started.elapsed());
             let Batch { bytes, stop, .. } = batch;
             self.connection.lines().consume(bytes);
@@ -150,47 +170,67 @@ fn check_line(line: &[u8], framing: Framing) -> Result<&str, Refused> {
 }
 
 /// Appends the replies to `lines`. Those before a line that cannot be understood are answered in any case.
-async fn answer(mode: Mode, service: &Service, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Refused> {
+async fn answer(mode: Mode, shared: &Shared, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Fault> {
     match mode {
-        Mode::Get => answer_get(service, lines, out).await,
-        Mode::Exists => answer_exists(service, lines, out).await,
-        Mode::GcMark => answer_gc_mark(service, lines, out).await,
+        Mode::Get => answer_get(shared, lines, out).await,
+        Mode::Exists => answer_exists(shared, lines, out).await,
+        Mode::GcMark => answer_gc_mark(shared, lines, out).await,
     }
 }
 
-async fn answer_get(service: &Service, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Refused> {
+async fn answer_get(shared: &Shared, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Fault> {
     let (keys, error) = parse_until_error(lines, |line| {
         stream::task(line).map(|(method, taskhash)| TaskKey { method, taskhash })
     });
     out.reserve(keys.len() * REPLY);
-    for unihash in service.equivalence().unihashes(&keys).await? {
-        if let Some(unihash) = unihash {
-            unihash.append_to(out);
+    let unihashes = shared.service.equivalence().unihashes(&keys).await?;
+    for (key, unihash) in keys.iter().zip(unihashes) {
+        match unihash {
+            Some(unihash) if fits_a_line(&unihash) => unihash.append_to(out),
+            Some(_) => warn_of_misfit(&shared.misfits, *key),
+            None => {}
         }
         out.push(b'\n');
     }
     error.map_or(Ok(()), |error| Err(error.into()))
 }
 
-async fn answer_exists(service: &Service, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Refused> {
+/// Whether a client reads the unihash as it is from a line. An older server may have stored anything.
+fn fits_a_line(unihash: &Unihash) -> bool {
+    if unihash.digest().is_some() {
+        return true;
+    }
+    let text = unihash.to_string();
+    text.len() <= MAX_KEY
+        && !text.chars().any(|character| character.is_whitespace() || character.is_control())
+}
+
+fn warn_of_misfit(misfits: &RateLimitedWarning, TaskKey { method, taskhash }: TaskKey<'_>) {
+    misfits.log(format_args!(
+        "the stored unihash of task {taskhash:?} of method {method:?} is no hash, and counts as unknown in streams; \
+         remove it"
+    ));
+}
+
+async fn answer_exists(shared: &Shared, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Fault> {
     let (unihashes, error) = parse_until_error(lines, |line| stream::unihash(line).map(Unihash::from_stored));
-    for exists in service.equivalence().unihashes_exist(&unihashes).await? {
+    for exists in shared.service.equivalence().unihashes_exist(&unihashes).await? {
         out.extend_from_slice(stream::existence(exists).as_bytes());
         out.push(b'\n');
     }
     error.map_or(Ok(()), |error| Err(error.into()))
 }
 
-async fn answer_gc_mark(service: &Service, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Refused> {
+async fn answer_gc_mark(shared: &Shared, lines: &[&str], out: &mut Vec<u8>) -> Result<(), Fault> {
     let (requests, error): (Vec<MarkRequest>, Option<Refused>) =
         parse_until_error(lines, |line| mark_request(stream::mark(line)?));
     if !requests.is_empty() {
-        for count in service.maintenance().mark(requests).await? {
+        for count in shared.service.maintenance().mark(requests).await? {
             // Stream-mode replies are never chunked, and these are short.
             encode_message(&Count { count }, Framing::Messages, out)?;
         }
     }
-    error.map_or(Ok(()), Err)
+    error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// What the lines say, up to the first that cannot be understood.
@@ -244,6 +284,18 @@ mod tests {
         let batch = Batch::read(&block, Framing::Lines);
         assert_eq!((batch.lines.len(), batch.bytes), (MAX_LINES, 4 * MAX_LINES));
         assert!(matches!(batch.stop, Stop::Later));
+    }
+
+    #[test]
+    fn only_a_unihash_that_is_one_word_fits_a_line() {
+        for text in ["b1", "${@x}", "é", &"b1".repeat(32), &"x".repeat(MAX_KEY)] {
+            assert!(fits_a_line(&Unihash::from_stored(text)), "{text:?}");
+        }
+        for text in
+            ["a\nb", "a\r", "a b", " a", "a\t", "a\u{85}b", "a\u{2028}b", "a\0", &"x".repeat(MAX_KEY + 1)]
+        {
+            assert!(!fits_a_line(&Unihash::from_stored(text)), "{text:?}");
+        }
     }
 
     #[test]

@@ -5,21 +5,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashserv_storage::{NewUser, Storage, StorageError, UserRecord};
-use tokio::time::sleep;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{sleep, timeout};
 
 use crate::caller::LoggedIn;
 use crate::throttle::Throttle;
 use crate::to_the_end::to_the_end;
-use crate::{Caller, Permissions, ServiceError, Token};
+use crate::{Caller, Denial, Failure, Permissions, ServiceError, Token};
 
-/// How long a failed login is left waiting for its answer.
-const LOGIN_FAILURE_DELAY: Duration = Duration::from_secs(1);
+/// Pause before a failed login is answered.
+pub const LOGIN_FAILURE_DELAY: Duration = Duration::from_secs(1);
 
 /// Ten tokens a second are handed out over the whole server.
 const TOKEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who would wait longer than this for a token is refused.
+/// Longest wait for a token, measured from the call.
 const MAX_TOKEN_WAIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for another change that takes the right to manage users away, measured from the call.
+const ADMINISTRATION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Knows users and decides what callers may do.
 ///
@@ -37,6 +41,8 @@ pub struct Accounts {
     tokens: Throttle,
     /// Counts the changes to accounts through this value.
     generation: Arc<AtomicU64>,
+    /// Held by changes that take the right to manage users away: two administrators cannot remove each other.
+    administration: Arc<Mutex<()>>,
 }
 
 /// Makes every caller's permissions be read again when a change has ended, however it ended.
@@ -77,7 +83,7 @@ impl From<UserRecord> for UserInfo {
 impl Accounts {
     pub(crate) fn new(storage: Arc<dyn Storage>, anonymous: Permissions) -> Self {
         let tokens = Throttle::new(TOKEN_PAUSE, MAX_TOKEN_WAIT);
-        Accounts { storage, anonymous, tokens, generation: Arc::default() }
+        Accounts { storage, anonymous, tokens, generation: Arc::default(), administration: Arc::default() }
     }
 
     /// Makes sure that the administrator exists, has every permission, and the password as token.
@@ -98,8 +104,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::LoginFailed`], after a second, whether the name or the token is wrong;
-    /// [`ServiceError::Storage`] where the database fails.
+    /// [`Denial::LoginFailed`], after a second, whether the name or the token is wrong;
+    /// [`Failure::Storage`] where the database fails.
     pub async fn log_in(&self, name: &str, token: &Token) -> Result<(Caller, UserInfo), ServiceError> {
         let generation = self.generation.load(Ordering::Acquire);
         let record = self.storage.user(name).await?;
@@ -112,7 +118,7 @@ impl Accounts {
             }
             _ => {
                 sleep(LOGIN_FAILURE_DELAY).await;
-                Err(ServiceError::LoginFailed(name.to_owned()))
+                Err(Denial::LoginFailed(name.to_owned()).into())
             }
         }
     }
@@ -121,10 +127,10 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotAllowed`], [`ServiceError::Storage`] where the database fails.
+    /// [`Denial::NotAllowed`], [`Failure::Storage`] where the database fails.
     pub async fn require(&self, caller: &mut Caller, needed: Permissions) -> Result<(), ServiceError> {
         let granted = self.permissions_of(caller).await? | self.anonymous;
-        if granted.contains(needed) { Ok(()) } else { Err(not_allowed(caller, needed)) }
+        if granted.contains(needed) { Ok(()) } else { Err(not_allowed(caller, needed).into()) }
     }
 
     /// Whether the caller has the permissions, those of anonymous users counted.
@@ -140,12 +146,12 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotAllowed`], [`ServiceError::Storage`] where the database fails.
+    /// [`Denial::NotAllowed`], [`Failure::Storage`] where the database fails.
     pub async fn require_user_admin(&self, caller: &mut Caller) -> Result<(), ServiceError> {
         if self.permissions_of(caller).await?.contains(Permissions::USER_ADMIN) {
             Ok(())
         } else {
-            Err(not_allowed(caller, Permissions::USER_ADMIN))
+            Err(not_allowed(caller, Permissions::USER_ADMIN).into())
         }
     }
 
@@ -154,31 +160,30 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotAllowed`], [`ServiceError::NobodyLoggedIn`], [`ServiceError::NoSuchUser`],
-    /// [`ServiceError::Storage`] where the database fails.
+    /// [`Denial::NotAllowed`], [`Denial::NobodyLoggedIn`], [`Denial::NoSuchUser`],
+    /// [`Failure::Storage`] where the database fails.
     pub async fn require_self_or_user_admin(
         &self,
         caller: &mut Caller,
         name: Option<&str>,
     ) -> Result<UserInfo, ServiceError> {
         if let Some(own) = caller.user_name().filter(|own| name.is_none_or(|name| name == *own)) {
-            let gone = ServiceError::NoSuchUser(own.to_owned());
-            return self.read_again(caller).await?.map(UserInfo::from).ok_or(gone);
+            let gone = Denial::NoSuchUser(own.to_owned());
+            return self.read_again(caller).await?.map(UserInfo::from).ok_or(gone.into());
         }
         self.require_user_admin(caller).await?;
-        self.existing_user(name.ok_or(ServiceError::NobodyLoggedIn)?).await
+        self.existing_user(name.ok_or(Denial::NobodyLoggedIn)?).await
     }
 
     /// Makes the caller act as another user from now on.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::CannotBecome`] where there is no such user, [`ServiceError::Storage`] where the
+    /// [`Denial::CannotBecome`] where there is no such user, [`Failure::Storage`] where the
     /// database fails.
     pub async fn become_user(&self, caller: &mut Caller, name: &str) -> Result<UserInfo, ServiceError> {
         let generation = self.generation.load(Ordering::Acquire);
-        let record =
-            self.storage.user(name).await?.ok_or_else(|| ServiceError::CannotBecome(name.to_owned()))?;
+        let record = self.storage.user(name).await?.ok_or_else(|| Denial::CannotBecome(name.to_owned()))?;
         *caller = caller_of(&record, generation);
         Ok(record.into())
     }
@@ -201,26 +206,45 @@ impl Accounts {
         Ok(self.storage.users().await?.into_iter().map(UserInfo::from).collect())
     }
 
-    /// Makes a user.
+    /// Returns a new token, which is nobody's yet, once it is the caller's turn to get one.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::CannotCreateUser`] where the name is taken or empty, [`ServiceError::TooManyTokens`],
-    /// [`ServiceError::Storage`] where the database fails: it is not known then whether there is such a user.
-    pub async fn create_user(&self, name: &str, permissions: Permissions) -> Result<Token, ServiceError> {
+    /// [`Failure::TooManyTokens`] where that takes too long.
+    ///
+    /// # Cancellation
+    ///
+    /// May be dropped at any time: the turn goes to the next caller.
+    pub async fn new_token(&self, caller: &Caller) -> Result<Token, Failure> {
+        // Callers who have not logged in have no use for a token; all of them are one user.
+        let user = caller.user.as_ref().map_or(0, |user| user.id);
+        if self.tokens.pass(user).await { Ok(Token::random()) } else { Err(Failure::TooManyTokens) }
+    }
+
+    /// Makes a user who logs in with the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial::CannotCreateUser`] where the name is taken or empty, [`Failure::Storage`] where the database
+    /// fails: it is not known then whether there is such a user.
+    pub async fn create_user(
+        &self,
+        name: &str,
+        permissions: Permissions,
+        token: &Token,
+    ) -> Result<(), ServiceError> {
         if name.is_empty() {
-            return Err(ServiceError::CannotCreateUser(name.to_owned()));
+            return Err(Denial::CannotCreateUser(name.to_owned()).into());
         }
-        let token = self.new_token().await?;
         let user = NewUser {
             name: name.to_owned(),
             token_hash: token.to_stored_hash(),
             permissions: permissions.to_stored(),
         };
         if self.change(|storage| async move { storage.create_user(user).await }).await? {
-            Ok(token)
+            Ok(())
         } else {
-            Err(ServiceError::CannotCreateUser(name.to_owned()))
+            Err(Denial::CannotCreateUser(name.to_owned()).into())
         }
     }
 
@@ -228,7 +252,8 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`], [`ServiceError::Storage`] where the database fails.
+    /// [`Denial::NoSuchUser`], [`Denial::LastAdministrator`] where nobody could manage users then,
+    /// [`Failure::Storage`] where the database fails.
     pub async fn set_permissions(
         &self,
         name: &str,
@@ -236,8 +261,9 @@ impl Accounts {
     ) -> Result<UserInfo, ServiceError> {
         let user = self.existing_user(name).await?;
         let stored = permissions.to_stored();
-        self.change_user(&user, |storage, id| async move { storage.set_permissions(id, &stored).await })
-            .await?;
+        let guard = self.keep_an_administrator(&user, permissions).await?;
+        let set = |storage: Arc<dyn Storage>, id| async move { storage.set_permissions(id, &stored).await };
+        self.change_user(&user, guard, set).await?;
         Ok(UserInfo { permissions, ..user })
     }
 
@@ -245,44 +271,62 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`] where the account is gone, [`ServiceError::TooManyTokens`],
-    /// [`ServiceError::Storage`] where the database fails: it is not known then which token counts.
-    pub async fn refresh_token(&self, user: &UserInfo) -> Result<Token, ServiceError> {
-        let token = self.new_token().await?;
+    /// [`Denial::NoSuchUser`] where the account is gone, [`Failure::Storage`] where the database fails: it is not
+    /// known then which token counts.
+    pub async fn set_token(&self, user: &UserInfo, token: &Token) -> Result<(), ServiceError> {
         let hash = token.to_stored_hash();
-        self.change_user(user, |storage, id| async move { storage.set_token(id, &hash).await }).await?;
-        Ok(token)
+        self.change_user(user, None, |storage, id| async move { storage.set_token(id, &hash).await }).await
     }
 
     /// Removes a user.
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NoSuchUser`] where the account is gone, [`ServiceError::Storage`] where the
-    /// database fails.
+    /// [`Denial::NoSuchUser`] where the account is gone, [`Denial::LastAdministrator`] where nobody could manage
+    /// users then, [`Failure::Storage`] where the database fails.
     pub async fn delete_user(&self, user: &UserInfo) -> Result<(), ServiceError> {
-        self.change_user(user, |storage, id| async move { storage.delete_user(id).await }).await
+        let guard = self.keep_an_administrator(user, Permissions::NONE).await?;
+        self.change_user(user, guard, |storage, id| async move { storage.delete_user(id).await }).await
+    }
+
+    /// Makes sure that somebody may manage users once the user has these permissions. What is returned is to be
+    /// held during the change. Other servers on the database are not waited for.
+    async fn keep_an_administrator(
+        &self,
+        user: &UserInfo,
+        permissions: Permissions,
+    ) -> Result<Option<OwnedMutexGuard<()>>, ServiceError> {
+        let manages = |permissions: Permissions| permissions.contains(Permissions::USER_ADMIN);
+        if !manages(user.permissions) || manages(permissions) {
+            return Ok(None);
+        }
+        let guard = timeout(ADMINISTRATION_DEADLINE, self.administration.clone().lock_owned()).await;
+        let guard = guard.map_err(|_| StorageError::Timeout("waiting for another change of users".into()))?;
+        let users = self.users().await?;
+        if users.iter().any(|other| other.id != user.id && manages(other.permissions)) {
+            Ok(Some(guard))
+        } else {
+            Err(Denial::LastAdministrator(user.name.clone()).into())
+        }
     }
 
     async fn existing_user(&self, name: &str) -> Result<UserInfo, ServiceError> {
-        self.user(name).await?.ok_or_else(|| ServiceError::NoSuchUser(name.to_owned()))
+        Ok(self.user(name).await?.ok_or_else(|| Denial::NoSuchUser(name.to_owned()))?)
     }
 
-    async fn new_token(&self) -> Result<Token, ServiceError> {
-        if self.tokens.pass().await { Ok(Token::random()) } else { Err(ServiceError::TooManyTokens) }
-    }
-
-    /// Makes a change to the account of this id, which tells whether there is one.
+    /// Makes a change to the account of this id, which tells whether there is one; holds `guard` until it has ended.
     async fn change_user<F>(
         &self,
         user: &UserInfo,
+        guard: Option<OwnedMutexGuard<()>>,
         work: impl FnOnce(Arc<dyn Storage>, i64) -> F,
     ) -> Result<(), ServiceError>
     where
         F: Future<Output = Result<bool, StorageError>> + Send + 'static,
     {
-        let done = self.change(|storage| work(storage, user.id)).await?;
-        if done { Ok(()) } else { Err(ServiceError::NoSuchUser(user.name.clone())) }
+        let change = (Change(self.generation.clone()), guard);
+        let done = to_the_end(change, work(self.storage.clone(), user.id)).await?;
+        if done { Ok(()) } else { Err(Denial::NoSuchUser(user.name.clone()).into()) }
     }
 
     /// Makes a change, even if the caller goes away.
@@ -319,8 +363,8 @@ fn caller_of(record: &UserRecord, generation: u64) -> Caller {
     Caller { user: Some(LoggedIn { id: record.id, name: record.name.clone(), permissions, generation }) }
 }
 
-fn not_allowed(caller: &Caller, needed: Permissions) -> ServiceError {
-    ServiceError::NotAllowed { who: caller.title().to_owned(), needed }
+fn not_allowed(caller: &Caller, needed: Permissions) -> Denial {
+    Denial::NotAllowed { who: caller.title().to_owned(), needed }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Why something is refused.
+//! Refusals and failures.
 
 use std::error::Error;
 
@@ -6,13 +6,25 @@ use hashserv_storage::StorageError;
 
 use crate::{Permissions, UnknownPermissions};
 
-/// Why the service refuses or fails to do something.
+/// A call of the service that was refused, or that failed.
 ///
-/// The texts are those of BitBake's server where it has some, and may be told to a peer, all but that of
-/// [`ServiceError::Storage`], which is for the log.
+/// The two are types of their own, so that no `?` turns one into the other: a refusal is told to the peer, a
+/// failure never is. BitBake takes an explained error for the end of the build, and a connection that is closed
+/// without a word for a server that is away.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The caller asked for something wrong.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// The service is not well.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// A mistake of the caller. The texts are those of BitBake's server where it has some, and may be told to a peer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ServiceError {
+pub enum Denial {
     /// The caller lacks permissions. (`permissions(s)` is BitBake's.)
     #[error("{who} is not allowed to access permissions(s) {}", needed.names().join(", "))]
     NotAllowed {
@@ -33,21 +45,38 @@ pub enum ServiceError {
     /// The name is taken, or cannot be one.
     #[error("Cannot create new user '{0}'")]
     CannotCreateUser(String),
+    /// Nobody could manage users any more.
+    #[error(
+        "User '{0}' is the last one who may manage users; give @user-admin or @all to another user before"
+    )]
+    LastAdministrator(String),
     /// Nobody is logged in, and no user was named.
     #[error("Nobody is logged in; name a user")]
     NobodyLoggedIn,
     /// A permission is none.
     #[error(transparent)]
     UnknownPermissions(#[from] UnknownPermissions),
-    /// More tokens are asked for than are handed out.
-    #[error("Too many tokens are asked for; try again later")]
-    TooManyTokens,
     /// The mark of a sweep is not that of the collection in progress.
     #[error("'{0}' is not the current mark. Refusing to sweep")]
     NotCurrentMark(String),
+}
+
+/// Trouble of the server. The texts are for its log, not for its peers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// More tokens are asked for than are handed out.
+    #[error("more tokens are asked for than are handed out")]
+    TooManyTokens,
+}
+
+impl From<StorageError> for ServiceError {
+    fn from(error: StorageError) -> Self {
+        Failure::from(error).into()
+    }
 }
 
 /// A failure of the database and its cause in one line.

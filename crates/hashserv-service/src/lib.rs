@@ -32,10 +32,10 @@ mod token;
 mod upstream;
 mod warm_up;
 
-pub use accounts::{Accounts, Admin, UserInfo};
+pub use accounts::{Accounts, Admin, LOGIN_FAILURE_DELAY, UserInfo};
 pub use caller::Caller;
 pub use equivalence::Equivalence;
-pub use error::ServiceError;
+pub use error::{Denial, Failure, ServiceError};
 pub use maintenance::Maintenance;
 pub use permissions::{Permissions, UnknownPermissions};
 pub use rate_limited_warning::RateLimitedWarning;

@@ -1,12 +1,20 @@
 //! What administrators do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hashserv_storage::{Conditions, GcStatus, MarkRequest, Storage, Sweep, TableUsage, Timestamp};
+use hashserv_storage::{
+    Conditions, GcStatus, MarkRequest, Storage, StorageError, Sweep, TableUsage, Timestamp,
+};
+use tokio::time::sleep;
 
-use crate::ServiceError;
 use crate::cache::LookupCache;
 use crate::to_the_end::to_the_end;
+use crate::{Denial, ServiceError};
+
+/// Time for which nothing is remembered after a removal that failed: it may be committed late, as the database was
+/// only not waited for any longer.
+const LATE_COMMIT: Duration = Duration::from_secs(120);
 
 /// Removes what is not needed any more, and tells how full the database is.
 ///
@@ -33,8 +41,30 @@ impl Maintenance {
     /// Where the database fails; part of the rows may be removed then.
     pub async fn remove(&self, conditions: &Conditions) -> Result<u64, ServiceError> {
         let (storage, conditions) = (self.storage.clone(), conditions.clone());
-        let work = async move { storage.remove(&conditions).await };
-        Ok(to_the_end(self.cache.removal(), work).await?)
+        Ok(self.removal(async move { storage.remove(&conditions).await }).await?)
+    }
+
+    /// Does a removal even if its caller goes away. Nothing is remembered until it has ended, and for some time
+    /// longer where it failed.
+    async fn removal<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let cache = self.cache.clone();
+        let work = async move {
+            let done = work.await;
+            if matches!(&done, Err(error) if !matches!(error, StorageError::ReadOnly | StorageError::Closed))
+            {
+                // Begins before the guard of this removal is dropped.
+                let guard = cache.removal();
+                tokio::spawn(async move {
+                    sleep(LATE_COMMIT).await;
+                    drop(guard);
+                });
+            }
+            done
+        };
+        to_the_end(self.cache.removal(), work).await
     }
 
     /// Removes reports that are older than so many seconds and whose task has no unihash, and tells how
@@ -70,14 +100,13 @@ impl Maintenance {
     ///
     /// # Errors
     ///
-    /// [`ServiceError::NotCurrentMark`] where another collection, or none, is in progress;
-    /// [`ServiceError::Storage`] where the database fails: part of the unihashes may be removed then.
+    /// [`Denial::NotCurrentMark`] where another collection, or none, is in progress;
+    /// [`Failure::Storage`](crate::Failure::Storage) where the database fails: part of the unihashes may be removed then.
     pub async fn sweep(&self, mark: &str) -> Result<u64, ServiceError> {
         let (storage, owned_mark) = (self.storage.clone(), mark.to_owned());
-        let work = async move { storage.sweep(&owned_mark).await };
-        match to_the_end(self.cache.removal(), work).await? {
+        match self.removal(async move { storage.sweep(&owned_mark).await }).await? {
             Sweep::Done(count) => Ok(count),
-            Sweep::NotCurrentMark => Err(ServiceError::NotCurrentMark(mark.to_owned())),
+            Sweep::NotCurrentMark => Err(Denial::NotCurrentMark(mark.to_owned()).into()),
         }
     }
 
@@ -93,10 +122,12 @@ impl Maintenance {
 
 #[cfg(test)]
 mod tests {
+    use hashserv_storage::hindered::{Hindered, Hindrance, Kind};
     use hashserv_storage::{Column, TaskKey, Unihash, UnihashEntry};
+    use hashserv_storage_sql::{DatabaseName, Options, open};
 
     use super::*;
-    use crate::testing::{SlowStorage, begin_and_drop, eventually, slow_storage};
+    use crate::testing::{begin_and_drop, eventually, slow_storage};
     use crate::{Service, ServiceOptions};
 
     fn key() -> TaskKey<'static> {
@@ -108,8 +139,8 @@ mod tests {
     }
 
     /// A service that has one unihash, which a collection does not keep.
-    async fn service(storage: &Arc<SlowStorage>) -> Service {
-        let service = Service::new(storage.clone(), None, &ServiceOptions::default());
+    async fn service(storage: Arc<dyn Storage>) -> Service {
+        let service = Service::new(storage, None, &ServiceOptions::default());
         let TaskKey { method, taskhash } = key();
         let entry = UnihashEntry {
             method: method.to_owned(),
@@ -127,7 +158,7 @@ mod tests {
         let conditions = [(Column::Method, "m".to_owned())].into_iter().collect();
         for sweeps in [false, true] {
             let storage = slow_storage().await;
-            let service = service(&storage).await;
+            let service = service(storage.clone()).await;
             storage.hindrance().hold();
             if sweeps {
                 begin_and_drop(&storage, service.maintenance().sweep("kept")).await;
@@ -137,6 +168,43 @@ mod tests {
             assert!(is_known(&service).await, "it is still there");
             storage.hindrance().let_go();
             eventually("it is forgotten", async || !is_known(&service).await).await;
+        }
+    }
+
+    /// Fails every removal, which is then still to come.
+    #[derive(Debug)]
+    struct Late;
+
+    impl Hindrance for Late {
+        async fn pass(&self, kind: Kind) -> Result<(), StorageError> {
+            match kind {
+                Kind::Removal => Err(StorageError::Timeout("a test".to_owned())),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn removal_that_is_committed_late_is_noticed() {
+        let conditions: Conditions = [(Column::Method, "m".to_owned())].into_iter().collect();
+        for sweeps in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let name = DatabaseName::sqlite(directory.path().join("hashserv.db"));
+            let storage = open(&name, &Options::default()).await.unwrap();
+            let service = service(Arc::new(Hindered::new(storage.clone(), Late))).await;
+            assert!(is_known(&service).await, "it is there, and remembered");
+            let maintenance = service.maintenance();
+            let failed = match sweeps {
+                true => maintenance.sweep("kept").await,
+                false => maintenance.remove(&conditions).await,
+            };
+            failed.unwrap_err();
+            assert!(is_known(&service).await, "it is still there");
+            match sweeps {
+                true => drop(storage.sweep("kept").await.unwrap()),
+                false => drop(storage.remove(&conditions).await.unwrap()),
+            }
+            assert!(!is_known(&service).await, "it must not be remembered");
         }
     }
 }

@@ -15,10 +15,12 @@ pub enum Column {
     Pr,
     Task,
     OuthashSiginfo,
+    Id,
+    Created,
 }
 
 impl Column {
-    /// All columns that a condition may name.
+    /// All columns that a condition of a mark may name. One of a removal may name every column.
     pub const ALL: [Column; 11] = [
         Column::Method,
         Column::Taskhash,
@@ -48,10 +50,19 @@ impl Column {
             Column::Pr => "PR",
             Column::Task => "task",
             Column::OuthashSiginfo => "outhash_siginfo",
+            Column::Id => "id",
+            Column::Created => "created",
         }
     }
 
-    /// The column of that name.
+    /// The column of that name, of all that rows have.
+    #[must_use]
+    pub fn of_row(name: &str) -> Option<Self> {
+        Column::from_name(name)
+            .or_else(|| [Column::Id, Column::Created].into_iter().find(|column| column.name() == name))
+    }
+
+    /// The column of that name, of those that a mark may name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Column::ALL.into_iter().find(|column| column.name() == name)
@@ -60,7 +71,7 @@ impl Column {
     /// Whether the table of unihashes has the column.
     #[must_use]
     pub fn is_of_unihashes(self) -> bool {
-        matches!(self, Column::Method | Column::Taskhash | Column::Unihash | Column::GcMark)
+        matches!(self, Column::Method | Column::Taskhash | Column::Unihash | Column::GcMark | Column::Id)
     }
 
     /// Whether the table of outhashes has the column.
@@ -126,6 +137,9 @@ mod tests {
         }
         assert_eq!(Column::from_name("pn"), None);
         assert_eq!(Column::from_name("id"), None);
+        assert_eq!(Column::of_row("id"), Some(Column::Id));
+        assert_eq!(Column::of_row("created"), Some(Column::Created));
+        assert_eq!(Column::of_row("Id"), None);
     }
 
     #[test]

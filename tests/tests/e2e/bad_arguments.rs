@@ -127,37 +127,81 @@ async fn a_unihash_that_is_no_hash_is_never_stored() {
 }
 
 #[tokio::test]
-async fn malformed_lines_of_a_stream_are_refused() {
+async fn malformed_lines_of_a_stream_of_marks_are_refused() {
     everywhere(async |server| {
-        for (command, lines) in [
-            ("get-stream", &["one", "a b c", "{\"ping\": {}}"][..]),
-            (
-                "gc-mark-stream",
-                &[
-                    "x",
-                    "5",
-                    "[]",
-                    "null",
-                    "{}",
-                    "[\"M\", {}]",
-                    "{\"mark\": \"M\"}",
-                    "{\"mark\": 1, \"where\": {}}",
-                ],
-            ),
+        for line in
+            ["x", "5", "[]", "null", "{}", "[\"M\", {}]", "{\"mark\": \"M\"}", "{\"mark\": 1, \"where\": {}}"]
+        {
+            let mut client = server.connect().await;
+            client.send_lines(&["{\"gc-mark-stream\": null}", line]).await;
+            assert_eq!(client.line().await, "\"ok\"");
+            client.refusal().await;
+        }
+        nothing_has_changed(server).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn malformed_line_of_a_stream_ends_it_without_a_further_line() {
+    everywhere(async |server| {
+        let long = "x".repeat(1025);
+        let (method, taskhash) = (format!("{long} T"), format!("M {long}"));
+        for (command, reply, line) in [
+            ("get-stream", "", "one"),
+            ("get-stream", "", "a b c"),
+            ("get-stream", "", "M a\0b"),
+            ("get-stream", "", &method),
+            ("get-stream", "", &taskhash),
+            ("exists-stream", "false", "a\0b"),
+            ("exists-stream", "false", &long),
         ] {
-            for line in lines {
-                let mut client = server.connect().await;
-                client.send_lines(&[&format!("{{\"{command}\": null}}"), *line]).await;
-                assert_eq!(client.line().await, "\"ok\"");
-                // Two words are a query, whatever they are.
-                if *line == "{\"ping\": {}}" {
-                    assert_eq!(client.line().await, "");
-                    continue;
-                }
-                client.refusal().await;
+            let mut client = server.connect().await;
+            // What came before is answered; two words are a query, whatever they are.
+            client.send_lines(&[&format!("{{\"{command}\": null}}"), "{\"ping\": {}}", line, "M T"]).await;
+            assert_eq!(client.line().await, "\"ok\"");
+            assert_eq!(client.line().await, reply);
+            client.closed().await;
+        }
+        nothing_has_changed(server).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn too_long_a_hash_is_refused_by_name() {
+    everywhere(async |server| {
+        for (command, arguments, _) in good_requests() {
+            for name in ["method", "taskhash", "outhash", "mark"]
+                .into_iter()
+                .filter(|name| !arguments[name].is_null())
+            {
+                let mut arguments = arguments.clone();
+                arguments[name] = "x".repeat(1025).into();
+                is_refused(
+                    server,
+                    &json!({command: arguments}),
+                    &format!("{name} is longer than 1024 bytes"),
+                )
+                .await;
             }
         }
         nothing_has_changed(server).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn removal_by_an_unknown_column_removes_nothing() {
+    everywhere(async |server| {
+        let report = json!({"method": METHOD, "taskhash": "T", "outhash": "O", "unihash": hash("unihash")});
+        let mut client = server.connect().await;
+        client.ask(json!({"report": report})).await;
+        let typing_error = json!({"remove": {"where": {"method": METHOD, "PNN": "x"}}});
+        is_refused(server, &typing_error, "'PNN'").await;
+        let conditions = json!({"method": METHOD, "id": "0", "created": "never"});
+        assert_eq!(client.ask(json!({"remove": {"where": conditions}})).await, json!({"count": 0}));
+        assert_eq!(client.ask(json!({"remove": {"where": {"method": METHOD}}})).await, json!({"count": 2}));
     })
     .await;
 }

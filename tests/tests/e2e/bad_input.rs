@@ -81,7 +81,7 @@ async fn bytes_that_are_no_text_are_refused() {
             client.send_line("{\"get-stream\": null}").await;
             assert_eq!(client.line().await, "\"ok\"");
             client.send_bytes(bytes).await;
-            client.refusal().await;
+            client.closed().await;
         }
         is_unharmed(server).await;
     })
@@ -106,7 +106,7 @@ async fn nul_bytes_do_no_harm() {
         let mut client = server.connect().await;
         client.send_lines(&["{\"get-stream\": null}", "M a\0b"]).await;
         assert_eq!(client.line().await, "\"ok\"");
-        client.refusal().await;
+        client.closed().await;
         is_unharmed(server).await;
     })
     .await;

@@ -7,7 +7,7 @@ use hashserv_storage::{OuthashKey, TaskKey};
 use serde::Serialize;
 
 use super::Exchange;
-use crate::refusal::Refused;
+use crate::refusal::Fault;
 use crate::rows::{outhash_row, task_unihash, unified_row};
 
 /// To `get`: either the unihash, or the whole row.
@@ -22,7 +22,7 @@ pub(crate) fn ping() -> Alive {
     Alive { alive: true }
 }
 
-pub(crate) async fn get(exchange: &mut Exchange<'_>) -> Result<Found, Refused> {
+pub(crate) async fn get(exchange: &mut Exchange<'_>) -> Result<Found, Fault> {
     exchange.require(Permissions::READ).await?;
     let task: Task<'_> = exchange.request.arguments()?;
     let key = TaskKey { method: &task.method, taskhash: &task.taskhash };
@@ -34,7 +34,7 @@ pub(crate) async fn get(exchange: &mut Exchange<'_>) -> Result<Found, Refused> {
     }
 }
 
-pub(crate) async fn get_outhash(exchange: &mut Exchange<'_>) -> Result<Option<Row>, Refused> {
+pub(crate) async fn get_outhash(exchange: &mut Exchange<'_>) -> Result<Option<Row>, Fault> {
     exchange.require(Permissions::READ).await?;
     let output: Output<'_> = exchange.request.arguments()?;
     let key = OuthashKey { method: &output.method, outhash: &output.outhash };

@@ -6,7 +6,7 @@ use hashserv_service::{Caller, Permissions};
 use hashserv_storage::{Details, Report, TaskKey, Timestamp, Unihash, UnihashEntry};
 
 use super::Exchange;
-use crate::refusal::Refused;
+use crate::refusal::{Fault, Refused};
 use crate::rows::task_unihash;
 
 /// Reads a report. It is recorded later, together with those that follow it on the connection.
@@ -39,7 +39,7 @@ pub(crate) async fn report(
     service: &hashserv_service::Service,
     caller: &mut Caller,
     reports: Vec<Report>,
-) -> Result<Vec<TaskUnihash>, Refused> {
+) -> Result<Vec<TaskUnihash>, Fault> {
     let keys: Vec<(String, String)> =
         reports.iter().map(|report| (report.method.clone(), report.taskhash.clone())).collect();
     let equivalence = service.equivalence();
@@ -55,11 +55,11 @@ pub(crate) async fn report(
         .collect())
 }
 
-pub(crate) async fn report_equiv(exchange: &mut Exchange<'_>) -> Result<TaskUnihash, Refused> {
+pub(crate) async fn report_equiv(exchange: &mut Exchange<'_>) -> Result<TaskUnihash, Fault> {
     exchange.require(Permissions::READ | Permissions::REPORT).await?;
     let arguments: arguments::Equivalence<'_> = match exchange.request.arguments() {
         Ok(arguments) => arguments,
-        Err(error) => return Err(explain_report(&exchange.request, error)),
+        Err(error) => return Err(explain_report(&exchange.request, error).into()),
     };
     let entry = UnihashEntry {
         method: arguments.method.to_string(),

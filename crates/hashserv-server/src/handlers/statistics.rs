@@ -7,19 +7,19 @@ use hashserv_service::Permissions;
 use hashserv_storage::Column;
 
 use super::Exchange;
-use crate::refusal::Refused;
+use crate::refusal::Fault;
 
-pub(crate) async fn get_stats(exchange: &mut Exchange<'_>) -> Result<Stats, Refused> {
+pub(crate) async fn get_stats(exchange: &mut Exchange<'_>) -> Result<Stats, Fault> {
     exchange.require(Permissions::READ).await?;
     Ok(exchange.shared.statistics.read())
 }
 
-pub(crate) async fn reset_stats(exchange: &mut Exchange<'_>) -> Result<Stats, Refused> {
+pub(crate) async fn reset_stats(exchange: &mut Exchange<'_>) -> Result<Stats, Fault> {
     exchange.require(Permissions::DB_ADMIN).await?;
     Ok(exchange.shared.statistics.reset())
 }
 
-pub(crate) async fn backfill_wait(exchange: &mut Exchange<'_>) -> Result<Backfill, Refused> {
+pub(crate) async fn backfill_wait(exchange: &mut Exchange<'_>) -> Result<Backfill, Fault> {
     exchange.require(Permissions::READ).await?;
     let equivalence = exchange.shared.service.equivalence();
     let tasks = equivalence.pending_backfill();
@@ -27,7 +27,7 @@ pub(crate) async fn backfill_wait(exchange: &mut Exchange<'_>) -> Result<Backfil
     Ok(Backfill { tasks })
 }
 
-pub(crate) async fn get_db_usage(exchange: &mut Exchange<'_>) -> Result<DbUsage, Refused> {
+pub(crate) async fn get_db_usage(exchange: &mut Exchange<'_>) -> Result<DbUsage, Fault> {
     exchange.require(Permissions::DB_ADMIN).await?;
     let tables = exchange.shared.service.maintenance().usage().await?;
     let usage: BTreeMap<String, TableUsage> =
@@ -35,7 +35,7 @@ pub(crate) async fn get_db_usage(exchange: &mut Exchange<'_>) -> Result<DbUsage,
     Ok(DbUsage { usage })
 }
 
-pub(crate) async fn get_db_query_columns(exchange: &mut Exchange<'_>) -> Result<Columns, Refused> {
+pub(crate) async fn get_db_query_columns(exchange: &mut Exchange<'_>) -> Result<Columns, Fault> {
     exchange.require(Permissions::DB_ADMIN).await?;
     Ok(Columns { columns: Column::ALL.iter().map(|column| column.name().to_owned()).collect() })
 }

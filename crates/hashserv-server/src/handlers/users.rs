@@ -3,37 +3,41 @@
 use hashserv_protocol::Text;
 use hashserv_protocol::arguments::{Auth, User, UserOrSelf, UserPermissions};
 use hashserv_protocol::reply::{self, DeletedUser, LoggedIn, NewToken, NewUser, Users};
-use hashserv_service::{Accounts, Permissions, ServiceError, Token, UserInfo};
+use hashserv_service::{Accounts, Denial, LOGIN_FAILURE_DELAY, Permissions, ServiceError, Token, UserInfo};
 use serde_json::Value;
 use tracing::info;
 
 use super::Exchange;
-use crate::refusal::Refused;
+use crate::refusal::{Failed, Fault, Refused};
 
-pub(crate) async fn auth(exchange: &mut Exchange<'_>) -> Result<LoggedIn, Refused> {
+pub(crate) async fn auth(exchange: &mut Exchange<'_>) -> Result<LoggedIn, Fault> {
     let arguments: Auth<'_> = exchange.request.arguments()?;
     let token = Token::from(arguments.token.into_owned());
-    let (caller, user) = accounts(exchange).log_in(&arguments.username, &token).await?;
+    let logged_in = accounts(exchange).log_in(&arguments.username, &token).await;
+    if let Err(ServiceError::Denied(Denial::LoginFailed(_))) = logged_in {
+        exchange.paused += LOGIN_FAILURE_DELAY;
+    }
+    let (caller, user) = logged_in?;
     *exchange.caller = caller;
     let permissions = owned(user.permissions.names());
     Ok(LoggedIn { result: true, username: user.name, permissions })
 }
 
-pub(crate) async fn get_user(exchange: &mut Exchange<'_>) -> Result<Option<reply::User>, Refused> {
+pub(crate) async fn get_user(exchange: &mut Exchange<'_>) -> Result<Option<reply::User>, Fault> {
     let name = user_named(exchange).await?;
     match accounts(exchange).require_self_or_user_admin(exchange.caller, name.as_deref()).await {
-        Err(ServiceError::NoSuchUser(_)) => Ok(None),
+        Err(ServiceError::Denied(Denial::NoSuchUser(_))) => Ok(None),
         user => Ok(Some(user_reply(user?))),
     }
 }
 
-pub(crate) async fn get_all_users(exchange: &mut Exchange<'_>) -> Result<Users, Refused> {
+pub(crate) async fn get_all_users(exchange: &mut Exchange<'_>) -> Result<Users, Fault> {
     require_user_admin(exchange).await?;
     let users = accounts(exchange).users().await?;
     Ok(Users { users: users.into_iter().map(user_reply).collect() })
 }
 
-pub(crate) async fn become_user(exchange: &mut Exchange<'_>) -> Result<reply::User, Refused> {
+pub(crate) async fn become_user(exchange: &mut Exchange<'_>) -> Result<reply::User, Fault> {
     require_user_admin(exchange).await?;
     let arguments: User<'_> = exchange.request.arguments()?;
     let before = exchange.caller.user_name().map(str::to_owned);
@@ -42,11 +46,12 @@ pub(crate) async fn become_user(exchange: &mut Exchange<'_>) -> Result<reply::Us
     Ok(user_reply(user))
 }
 
-pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Refused> {
+pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Fault> {
     require_user_admin(exchange).await?;
     let arguments: UserPermissions<'_> = exchange.request.arguments()?;
     let permissions = parse_permissions(&arguments.permissions)?;
-    let token = accounts(exchange).create_user(&arguments.username, permissions).await?;
+    let token = new_token(exchange).await?;
+    accounts(exchange).create_user(&arguments.username, permissions, &token).await?;
     Ok(NewUser {
         username: arguments.username.to_string(),
         permissions: owned(permissions.granted_names()),
@@ -54,41 +59,51 @@ pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Ref
     })
 }
 
-pub(crate) async fn set_user_perms(exchange: &mut Exchange<'_>) -> Result<reply::User, Refused> {
+pub(crate) async fn set_user_perms(exchange: &mut Exchange<'_>) -> Result<reply::User, Fault> {
     require_user_admin(exchange).await?;
     let arguments: UserPermissions<'_> = exchange.request.arguments()?;
     let permissions = parse_permissions(&arguments.permissions)?;
     Ok(user_reply(accounts(exchange).set_permissions(&arguments.username, permissions).await?))
 }
 
-pub(crate) async fn refresh_token(exchange: &mut Exchange<'_>) -> Result<NewToken, Refused> {
+pub(crate) async fn refresh_token(exchange: &mut Exchange<'_>) -> Result<NewToken, Fault> {
     let user = self_or_other(exchange).await?;
-    let token = accounts(exchange).refresh_token(&user).await?;
+    let token = new_token(exchange).await?;
+    accounts(exchange).set_token(&user, &token).await?;
     Ok(NewToken { username: user.name, token: token.reveal().to_owned() })
 }
 
-pub(crate) async fn delete_user(exchange: &mut Exchange<'_>) -> Result<DeletedUser, Refused> {
+pub(crate) async fn delete_user(exchange: &mut Exchange<'_>) -> Result<DeletedUser, Fault> {
     let user = self_or_other(exchange).await?;
     accounts(exchange).delete_user(&user).await?;
     Ok(DeletedUser { username: user.name })
+}
+
+/// Waits for the caller's turn to get a token.
+async fn new_token(exchange: &Exchange<'_>) -> Result<Token, Failed> {
+    let tell = |waits| exchange.waits_for_turn.map(|turn| turn.send_replace(waits));
+    tell(true);
+    let token = accounts(exchange).new_token(exchange.caller).await;
+    tell(false);
+    Ok(token?)
 }
 
 fn accounts<'a>(exchange: &Exchange<'a>) -> &'a Accounts {
     exchange.shared.service.accounts()
 }
 
-async fn require_user_admin(exchange: &mut Exchange<'_>) -> Result<(), Refused> {
+async fn require_user_admin(exchange: &mut Exchange<'_>) -> Result<(), Fault> {
     Ok(accounts(exchange).require_user_admin(exchange.caller).await?)
 }
 
 /// The user that the request is about, if the caller may manage that user.
-async fn self_or_other(exchange: &mut Exchange<'_>) -> Result<UserInfo, Refused> {
+async fn self_or_other(exchange: &mut Exchange<'_>) -> Result<UserInfo, Fault> {
     let name = user_named(exchange).await?;
     Ok(accounts(exchange).require_self_or_user_admin(exchange.caller, name.as_deref()).await?)
 }
 
 /// The name of the user that the request is about; none means the caller.
-async fn user_named(exchange: &mut Exchange<'_>) -> Result<Option<String>, Refused> {
+async fn user_named(exchange: &mut Exchange<'_>) -> Result<Option<String>, Fault> {
     if exchange.caller.user_name().is_none() {
         // Permissions are checked before arguments, where that can be.
         require_user_admin(exchange).await?;

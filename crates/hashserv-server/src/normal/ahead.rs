@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::dispatch::dispatch;
 use crate::handlers::Exchange;
-use crate::refusal::Refused;
+use crate::refusal::{Failed, Fault};
 use crate::server::Shared;
 use crate::session::{End, Session};
 
@@ -69,7 +69,7 @@ impl Session {
             .map(AbortOnDropHandle::new)
             .buffered(MAX_AT_A_TIME);
         while let Some(answer) = answers.next().await {
-            self.out.append(&mut answer.map_err(Refused::from)??);
+            self.out.append(&mut answer.map_err(Failed::from)??);
             self.send_if_many().await?;
         }
         self.shared.statistics.record(count, started.elapsed());
@@ -82,10 +82,10 @@ async fn answer(
     mut caller: Caller,
     text: String,
     framing: Framing,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Vec<u8>, Fault> {
     let mut out = Vec::new();
     if let Some(request) = Request::parse(&text)? {
-        let mut exchange = Exchange { shared: &shared, caller: &mut caller, request };
+        let mut exchange = Exchange::new(&shared, &mut caller, request, None);
         dispatch(&mut exchange, framing, &mut out).await?;
     }
     Ok(out)

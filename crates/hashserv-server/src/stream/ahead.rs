@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Batch, Mode, Stop, answer};
-use crate::refusal::Refused;
+use crate::refusal::{Failed, Fault};
 use crate::server::Shared;
 use crate::session::{End, Session};
 
@@ -26,7 +26,7 @@ const BATCH_WEIGHT: usize = 1024;
 struct Answer {
     weight: usize,
     replies: Vec<u8>,
-    end: Result<(), Refused>,
+    end: Result<(), Fault>,
 }
 
 /// Why no further queries are taken.
@@ -36,7 +36,7 @@ enum Intake {
     Open,
     /// The client ends the mode.
     End,
-    Refused(Refused),
+    Fault(Fault),
     /// The client sends nothing more, or the server stops.
     Gone,
 }
@@ -87,7 +87,7 @@ impl Session {
                         self.end_of_mode();
                         return Ok(());
                     }
-                    Intake::Refused(refused) => return Err(refused.into()),
+                    Intake::Fault(fault) => return Err(fault.into()),
                     Intake::Gone => return Err(End::Quiet),
                 },
             }
@@ -103,7 +103,7 @@ impl Session {
     ) -> Result<(), End> {
         let mut next = Some(answer);
         while let Some(answer) = next {
-            let answer = answer.map_err(Refused::from)?;
+            let answer = answer.map_err(Failed::from)?;
             progress.weight -= answer.weight;
             self.out.extend_from_slice(&answer.replies);
             answer.end?;
@@ -119,7 +119,7 @@ impl Session {
         let block = match self.connection.lines().complete() {
             Ok(block) => block,
             Err(error) => {
-                *intake = Intake::Refused(error.into());
+                *intake = Intake::Fault(error.into());
                 return Ok(None);
             }
         };
@@ -133,11 +133,11 @@ impl Session {
         match stop {
             Stop::Later => {}
             Stop::End => *intake = Intake::End,
-            Stop::Refused(refused) => *intake = Intake::Refused(refused),
+            Stop::Refused(refused) => *intake = Intake::Fault(refused.into()),
         }
         // A user may have lost the permission since the switch.
-        if let Err(refused) = self.require(mode.permissions()).await {
-            *intake = Intake::Refused(refused);
+        if let Err(fault) = self.require(mode.permissions()).await {
+            *intake = Intake::Fault(fault);
             return Ok(None);
         }
         Ok((!text.is_empty()).then_some((text, bytes + BATCH_WEIGHT)))
@@ -148,7 +148,7 @@ async fn look_up(shared: Arc<Shared>, mode: Mode, text: String, weight: usize) -
     let started = Instant::now();
     let lines: Vec<&str> = text.split('\n').collect();
     let mut replies = Vec::new();
-    let end = answer(mode, &shared.service, &lines, &mut replies).await;
+    let end = answer(mode, &shared, &lines, &mut replies).await;
     shared.statistics.record(lines.len(), started.elapsed());
     Answer { weight, replies, end }
 }

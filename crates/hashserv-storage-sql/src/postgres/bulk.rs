@@ -167,6 +167,8 @@ fn removal_of_rows<'a>(
     if columns.is_empty() || !values.iter().all(|value| is_storable(value)) {
         return None;
     }
+    let values = columns.iter().zip(values).map(|(column, value)| comparable(*column, value));
+    let values: Vec<String> = values.collect::<Option<_>>()?;
     let find = find_by(table, &matching(&columns, "$2::text[]"), has_index(&columns));
     let delete = format!(
         program!(
@@ -185,7 +187,7 @@ fn removal_of_rows<'a>(
     Some(Removal {
         find: AssertSqlSafe(find).into_sql_str(),
         delete: AssertSqlSafe(delete).into_sql_str(),
-        values: values.into_iter().map(str::to_owned).collect(),
+        values,
     })
 }
 
@@ -193,9 +195,29 @@ fn removal_of_rows<'a>(
 pub(crate) fn matching(columns: &[Column], values: &str) -> String {
     let of_columns = columns.iter().enumerate();
     let terms: Vec<String> = of_columns
-        .map(|(index, column)| format!("x.\"{}\" = ({values})[{}]", column.name(), index + 1))
+        .map(|(index, column)| format!("{} = ({values})[{}]", text_of(*column), index + 1))
         .collect();
     terms.join(" AND ")
+}
+
+/// The text of a column as conditions compare it.
+fn text_of(column: Column) -> String {
+    match column {
+        Column::Id => "x.id::text".to_owned(),
+        Column::Created => "to_char(x.created::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS.US')".to_owned(),
+        column => format!("x.\"{}\"", column.name()),
+    }
+}
+
+/// The value in the form of [`text_of`]; `None` where it can match nothing.
+fn comparable(column: Column, value: &str) -> Option<String> {
+    match column {
+        Column::Created => {
+            let time = naive_time(Timestamp::parse(value)?);
+            Some(time.format("%Y-%m-%dT%H:%M:%S%.6f").to_string())
+        }
+        _ => Some(value.to_owned()),
+    }
 }
 
 fn notify_if_removed() -> &'static str {

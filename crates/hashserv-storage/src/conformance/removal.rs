@@ -67,6 +67,25 @@ pub async fn every_column_can_be_named(database: &dyn TestDatabase) -> TestResul
         storage.remove(&conditions([(Column::Taskhash, "t1")])).await?;
         assert_eq!(rows(&*storage).await?, (0, 0), "{column:?}");
     }
+    of_row_columns(&*storage).await
+}
+
+/// Removes by the columns that no mark can name.
+async fn of_row_columns(storage: &dyn Storage) -> TestResult {
+    for column in [Column::Id, Column::Created] {
+        storage.report(vec![report_at("t1", "o1", unihash(1), at(7))]).await?;
+        let row = storage.outhash_row(output("o1")).await?.expect("just reported");
+        let value = match column {
+            Column::Id => row.id.to_string(),
+            _ => row.created.expect("just reported").to_string(),
+        };
+        assert_eq!(storage.remove(&conditions([(column, "none such")])).await?, 0, "{column:?}");
+        let mismatch = conditions([(column, &value), (Column::Method, "another")]);
+        assert_eq!(storage.remove(&mismatch).await?, 0, "{column:?}");
+        assert!(storage.remove(&conditions([(column, &value)])).await? > 0, "{column:?}");
+        assert!(storage.outhash_row(output("o1")).await?.is_none(), "{column:?}");
+        storage.remove(&conditions([(Column::Taskhash, "t1")])).await?;
+    }
     Ok(())
 }
 

@@ -71,13 +71,15 @@ impl Connection {
     }
 
     /// Refusals are explained once the connection is open, unless the client has said that it ends, which `null`
-    /// means but for stream modes.
+    /// means but for stream modes, or takes any line for a reply.
     fn is_to_be_told_why(&self) -> bool {
         let open =
             self.sent.first().is_some_and(|line| line == HANDSHAKE[0]) && self.sent.contains(&String::new());
-        let in_stream_mode = self.sent.iter().any(|line| line.contains("-stream\": null"));
+        let has_sent = |command: &str| self.sent.iter().any(|line| line.contains(command));
+        let takes_any_line = has_sent("{\"get-stream\": null") || has_sent("{\"exists-stream\": null");
+        let in_stream_mode = has_sent("-stream\": null");
         let has_ended = !in_stream_mode && self.sent.last().is_some_and(|line| line == "null");
-        open && !has_ended
+        open && !has_ended && !takes_any_line
     }
 }
 
