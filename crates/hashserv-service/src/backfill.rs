@@ -1,6 +1,7 @@
 //! Keeping what the upstream knew, in the background.
 
 mod item;
+mod splitting;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -195,6 +195,13 @@ impl Equivalence {
         self.upstream.is_some()
     }
 
+    /// Takes note of the servers on whose behalf a client asks; returns whether its questions came from the
+    /// upstream's side and must not be passed on there.
+    #[must_use]
+    pub fn asks_in_circle(&self, via: &[u64]) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.asks_in_circle(via))
+    }
+
     /// How many entries from the upstream are still to be written; 0 without an upstream.
     #[must_use]
     pub fn pending_backfill(&self) -> u64 {

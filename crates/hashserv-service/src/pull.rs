@@ -43,16 +43,18 @@ impl Pull {
         storage: Arc<dyn Storage>,
         negative_ttl: Duration,
     ) -> Self {
-        let keeping = Arc::new(Keeping {
-            backfill: Backfill::start(storage.clone()),
-            vetting: Vetting::default(),
-        });
+        let keeping =
+            Arc::new(Keeping { backfill: Backfill::start(storage.clone()), vetting: Vetting::default() });
         upstream.keep_late(keeping.clone());
         Pull { upstream, storage, misses: NegativeMemory::new(negative_ttl), keeping }
     }
 
     pub(crate) fn backfill(&self) -> &Backfill {
         &self.keeping.backfill
+    }
+
+    pub(crate) fn asks_in_circle(&self, via: &[u64]) -> bool {
+        self.upstream.asks_in_circle(via)
     }
 
     pub(crate) async fn close(&self, limit: Duration) {

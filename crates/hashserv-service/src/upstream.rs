@@ -23,6 +23,12 @@ pub trait Upstream: fmt::Debug + Send + Sync + 'static {
         DEFAULT_UPSTREAM_TIMEOUT
     }
 
+    /// Takes note of the servers on whose behalf a client asks; returns whether the client would be asked in turn
+    /// for what it asks, so that its questions must not be passed on.
+    fn asks_in_circle(&self, _via: &[u64]) -> bool {
+        false
+    }
+
     /// Has answers kept that come when nobody waits for them any more. It is called once, before the first
     /// question. An implementation that receives none need not do anything.
     fn keep_late(&self, _keeper: Arc<dyn LateAnswers>) {}

@@ -20,7 +20,7 @@ async fn a_large_batch_of_a_client_is_asked_as_a_whole() {
         Box::pin(async move {
             let mut peer = peer.getting().await;
             for taskhash in peer.taskhashes(5_000).await {
-                peer.send(&format!("{taskhash}\n")).await;
+                peer.answer(&taskhash).await;
             }
             peer.silence().await;
         })

@@ -53,14 +53,8 @@ impl Item {
 
 fn report_bytes(report: &Report) -> usize {
     let details = &report.details;
-    let details = [
-        &details.owner,
-        &details.pn,
-        &details.pv,
-        &details.pr,
-        &details.task,
-        &details.outhash_siginfo,
-    ];
+    let details =
+        [&details.owner, &details.pn, &details.pv, &details.pr, &details.task, &details.outhash_siginfo];
     let details: usize = details.into_iter().flatten().map(String::len).sum();
     details + report.method.len() + report.taskhash.len() + report.outhash.len()
 }

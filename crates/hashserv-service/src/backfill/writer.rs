@@ -2,25 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use hashserv_storage::{MAX_BATCH, Storage, StorageError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
+use super::splitting::{Lost, Sink, write_split};
 use super::{Item, Progress};
 use crate::error::describe;
 use crate::rate_limited_warning::RateLimitedWarning;
 
 /// Bytes from which on a batch takes no further answers.
 const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Time from the first attempt within which a failed batch is split. A database that fails as a whole takes
-/// longer, and must not be tried once for each answer.
-const SPLIT_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Failed attempts after which a batch is split no further: a full disk fails at once, whatever is written.
-const MAX_SPLIT_FAILURES: u32 = 64;
 
 /// Writes what comes through the queue until it is closed.
 pub(super) async fn run(
@@ -39,7 +31,7 @@ pub(super) async fn run(
         }
         while !items.is_empty() {
             let rest = items.split_off(batch_len(&items));
-            writer.write(std::mem::replace(&mut items, rest)).await;
+            writer.write_batch(std::mem::replace(&mut items, rest)).await;
         }
     }
 }
@@ -53,42 +45,24 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes a batch. Where that fails it is split until what cannot be written stands alone.
-    async fn write(&self, items: Vec<Item>) {
+    /// Writes a batch, but for what cannot be written.
+    async fn write_batch(&self, items: Vec<Item>) {
         let (count, bytes) = (items.len(), bytes(&items));
-        let deadline = Instant::now() + SPLIT_DEADLINE;
-        let mut failures = 0;
-        let mut lost = 0;
-        let mut cause = None;
-        let mut parts = vec![items];
-        while let Some(mut part) = parts.pop() {
-            let Err(error) = self.try_write(&part).await else {
-                part.into_iter().for_each(Item::tell);
-                continue;
-            };
-            failures += 1;
-            let is_data_suspect = matches!(error, StorageError::Backend(_)) && Instant::now() < deadline;
-            if part.len() > 1 && is_data_suspect && failures < MAX_SPLIT_FAILURES {
-                parts.push(part.split_off(part.len() / 2));
-                parts.push(part);
-            } else {
-                lost += part.len();
-                cause = Some(error);
-            }
-        }
-        if let Some(error) = cause {
+        if let Some(Lost { count: lost, cause }) = write_split(items, self, Item::tell).await {
+            self.progress.lost.fetch_add(lost as u64, Ordering::AcqRel);
             self.not_kept.log(format_args!(
                 "{lost} of {count} answers of the upstream were not kept, they are asked for again when \
                  needed: {}",
-                describe(&error)
+                describe(&cause)
             ));
         }
-        self.progress.lost.fetch_add(lost as u64, Ordering::AcqRel);
         self.progress.bytes.fetch_sub(bytes, Ordering::AcqRel);
         self.done.send_modify(|done| *done += count as u64);
     }
+}
 
-    async fn try_write(&self, items: &[Item]) -> Result<(), StorageError> {
+impl Sink<Item> for Writer {
+    async fn write(&self, items: &[Item]) -> Result<(), StorageError> {
         // The unihashes go first: a report alone would be given that of an equivalent local one.
         self.storage.record_unihashes(items.iter().map(|item| item.entry.clone()).collect()).await?;
         let reports: Vec<_> = items.iter().filter_map(|item| item.report.clone()).collect();
