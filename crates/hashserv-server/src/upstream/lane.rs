@@ -252,7 +252,7 @@ impl<M: Mode> Driver<M> {
     /// the upstream refused it, or answered nonsense, it counts as unknown.
     fn is_bearable(&mut self, error: &ClientError) -> bool {
         let Some(front) = self.flights.unanswered().next().cloned() else {
-            return error.is_lost() || matches!(error, ClientError::Refused(_));
+            return self.is_bearable_idle(error);
         };
         let silent = matches!(error, ClientError::Timeout { .. });
         if silent || !self.losses.is_bearable(self.shared.timeout) {
@@ -284,6 +284,20 @@ impl<M: Mode> Driver<M> {
         }
         self.alone = self.alone.saturating_sub(1);
         true
+    }
+
+    /// Whether to go on with another connection when there is a question again, after one ended on which none
+    /// was open.
+    fn is_bearable_idle(&self, error: &ClientError) -> bool {
+        if matches!(error, ClientError::Protocol(_)) {
+            self.unanswerable.log(format_args!(
+                "the upstream {} sent what nobody asked for, and is connected to again: {}",
+                self.shared.address,
+                describe(error)
+            ));
+            return true;
+        }
+        error.is_lost() || matches!(error, ClientError::Refused(_))
     }
 
     /// A connection that is logged in, and in its mode. The dialer and the client bound the wait for it.
