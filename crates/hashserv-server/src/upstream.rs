@@ -83,7 +83,7 @@ impl fmt::Debug for UpstreamOptions {
 /// - Replies are counted: unless as many came as were asked for, none of up to 256 that are counted together is
 ///   used.
 /// - An answer that comes too late for whoever asked is kept for the next one. A connection that has failed by
-///   its silence is read from for 60 s more to that end, one for each kind of question.
+///   its silence is read from for 60 s more to that end, two for each kind of question at most.
 #[derive(Debug)]
 pub struct ClientUpstream {
     unihashes: Lane<GetMode>,

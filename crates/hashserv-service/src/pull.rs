@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_storage::{OuthashKey, Storage, StorageError, TaskKey, UnifiedRow, Unihash};
+use hashserv_storage::{MAX_BATCH, OuthashKey, Storage, StorageError, TaskKey, UnifiedRow, Unihash};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -201,7 +201,12 @@ impl Pull {
         deadline: Instant,
         read: impl Future<Output = Result<Option<T>, StorageError>>,
     ) -> Option<T> {
+        // Behind so many others it would take too long.
+        let is_busy = self.backfill().pending() > MAX_BATCH as u64;
         let written = self.backfill().keep(item);
+        if is_busy {
+            return None;
+        }
         let reading = async {
             written.await.ok()?;
             read.await.unwrap_or_else(|error| {

@@ -30,7 +30,7 @@ pub struct ServiceOptions {
     /// How many tasks, and how many unihashes, are remembered at most; some 90 and 60 bytes each. With 0
     /// every look-up goes to the database.
     pub cache_entries: usize,
-    /// How long what the upstream does not know is not asked again.
+    /// How long what the upstream does not know is not asked again, except for outputs.
     pub negative_ttl: Duration,
 }
 

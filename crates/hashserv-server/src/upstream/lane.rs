@@ -1,6 +1,9 @@
 //! One connection to the upstream, shared by all who have questions of its kind.
 
-use std::pin::Pin;
+mod draining;
+mod losses;
+mod writing;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +14,6 @@ use hashserv_transport::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::breaker::Breaker;
@@ -19,22 +21,15 @@ use super::failure::{Failure, describe, shorten};
 use super::flights::{Ask, Flights};
 use super::modes::Mode;
 use super::route::Route;
+use draining::Draining;
+use losses::Losses;
+use writing::{Writing, write};
 
 /// How many who ask may wait for the connection to take their questions.
 const MAX_QUEUED: usize = 1024;
 
 /// How many questions may be under way before no further ones are taken.
 const MAX_UNDER_WAY: usize = 65_536;
-
-/// How many questions are put into one write at most.
-const MAX_WRITE: usize = 4096;
-
-/// How often a lost connection is dialled anew before that counts as a failure, while questions wait and
-/// within the time that a question may take.
-const MAX_LOSSES: u32 = 4;
-
-/// How long a connection that has failed by its silence is still read from, for answers that are kept.
-const LATE_ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(5 * 60);
@@ -118,7 +113,7 @@ impl<M: Mode> Lane<M> {
             suspect: None,
             alone: 0,
             generation: 0,
-            draining: None,
+            draining: Draining::default(),
             unanswerable: RateLimitedWarning::default(),
             breakers: breakers.clone(),
             shared,
@@ -161,25 +156,6 @@ impl<M: Mode> Lane<M> {
     }
 }
 
-/// Connections that were lost lately while questions were waiting.
-#[derive(Default)]
-struct Losses {
-    count: u32,
-    last: Option<Instant>,
-}
-
-impl Losses {
-    /// Counts a loss; `false` where there were too many within `window`.
-    fn is_bearable(&mut self, window: Duration) -> bool {
-        if self.last.is_some_and(|last| last.elapsed() > window) {
-            self.count = 0;
-        }
-        self.last = Some(Instant::now());
-        self.count += 1;
-        self.count <= MAX_LOSSES
-    }
-}
-
 /// The task behind a lane.
 struct Driver<M: Mode> {
     queue: mpsc::Receiver<Ask<M>>,
@@ -191,8 +167,8 @@ struct Driver<M: Mode> {
     alone: usize,
     /// The version of the route that the connection told the upstream.
     generation: u64,
-    /// Reads on from a connection that was silent for too long.
-    draining: Option<AbortOnDropHandle<()>>,
+    /// Read on from connections that were silent for too long.
+    draining: Draining,
     unanswerable: RateLimitedWarning,
     breakers: Arc<Breakers>,
     shared: Arc<Shared>,
@@ -278,9 +254,9 @@ impl<M: Mode> Driver<M> {
         ));
         // A close without a reply is trouble of the upstream, and says nothing about the question.
         if error.is_lost() {
-            self.flights.give_up_earliest()
+            self.flights.give_up_earliest();
         } else {
-            self.flights.skip()
+            self.flights.skip();
         }
         self.alone = self.alone.saturating_sub(1);
         true
@@ -346,7 +322,8 @@ impl<M: Mode> Driver<M> {
                     if self.flights.is_empty() {
                         return Ok(());
                     }
-                    self.drain(receiver, writing, unsent);
+                    let flights = self.flights.take_unanswered();
+                    self.draining.add(self.shared.clone(), flights, receiver, writing, unsent);
                     return Err(ClientError::Timeout { after: patience });
                 }
             }
@@ -376,81 +353,11 @@ impl<M: Mode> Driver<M> {
         Ok(())
     }
 
-    /// Reads on in the background from a connection that was silent for too long, so that what the upstream takes
-    /// its time for need not be asked again and again. One connection a lane: an earlier one is given up.
-    fn drain(
-        &mut self,
-        mut receiver: M::Receiver,
-        writing: Writing,
-        unsent: mpsc::UnboundedSender<Arc<M::Question>>,
-    ) {
-        let mut flights = self.flights.take_unanswered();
-        let shared = self.shared.clone();
-        let reading = async move {
-            while !flights.is_empty() {
-                for reply in M::receive(&mut receiver).await? {
-                    flights.answer(reply, shared.late())?;
-                }
-            }
-            Ok::<_, ClientError>(())
-        };
-        let task = tokio::spawn(async move {
-            // Without it the writer would end, and the upstream might take that for the end of the connection.
-            let _unsent = unsent;
-            let ended = tokio::select! {
-                ended = timeout(LATE_ANSWER_DEADLINE, reading) => ended.unwrap_or(Ok(())),
-                ended = writing => ended,
-            };
-            if let Err(error) = ended {
-                debug!("no further late answers of the upstream are received: {}", describe(&error));
-            }
-        });
-        self.draining = Some(AbortOnDropHandle::new(task));
-    }
-
     /// Waits, and turns those away who asked just before the failure.
     async fn turn_away(&mut self, pause: Duration) {
         let end = Instant::now() + pause;
         while let Ok(Some(ask)) = timeout_at(end, self.queue.recv()).await {
             drop(ask);
         }
-    }
-}
-
-/// The sending side of a connection.
-type Writing = Pin<Box<dyn Future<Output = Result<(), ClientError>> + Send>>;
-
-/// Sends questions as they come: the first `alone` of them one by one, others as many together as have gathered.
-async fn write<M: Mode>(
-    mut unsent: mpsc::UnboundedReceiver<Arc<M::Question>>,
-    mut sender: M::Sender,
-    mut alone: usize,
-) -> Result<(), ClientError> {
-    let mut questions = Vec::new();
-    while unsent.recv_many(&mut questions, MAX_WRITE).await > 0 {
-        let (first, others) = questions.split_at(alone.min(questions.len()));
-        alone -= first.len();
-        for batch in first.chunks(1).chain(others.chunks(M::BATCH)) {
-            M::send(&mut sender, batch).await?;
-        }
-        questions.clear();
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn connections_may_be_lost_now_and_then_but_not_all_the_time() {
-        let window = Duration::from_secs(5);
-        let mut losses = Losses::default();
-        for _ in 0..10 {
-            assert!(losses.is_bearable(window));
-            tokio::time::advance(window + Duration::from_millis(1)).await;
-        }
-        let bearable: Vec<bool> = (0..5).map(|_| losses.is_bearable(window)).collect();
-        assert_eq!(bearable, [true, true, true, false, false]);
     }
 }

@@ -26,7 +26,7 @@ async fn what_a_lost_connection_left_unanswered_is_asked_again() {
                 return peer.echo().await;
             }
             for taskhash in &peer.taskhashes(5).await[..2] {
-                peer.answer(&taskhash).await;
+                peer.answer(taskhash).await;
             }
         })
     })
@@ -151,7 +151,7 @@ async fn a_question_that_is_refused_is_unknown_and_the_others_are_answered() {
                 if *taskhash == hash(2) {
                     return peer.send("{\"invoke-error\": {\"message\": \"no\"}}\n").await;
                 }
-                peer.answer(&taskhash).await;
+                peer.answer(taskhash).await;
             }
         })
     })

@@ -36,7 +36,7 @@ async fn what_came_in_time_is_handed_out() {
         Box::pin(async move {
             let mut peer = peer.getting().await;
             for taskhash in &peer.taskhashes(TOGETHER + 5).await[..TOGETHER + 2] {
-                peer.answer(&taskhash).await;
+                peer.answer(taskhash).await;
             }
             peer.silence().await;
         })
@@ -56,7 +56,7 @@ async fn what_came_before_a_failure_is_handed_out() {
             }
             let mut peer = peer.getting().await;
             for taskhash in &peer.taskhashes(TOGETHER + 5).await[..TOGETHER + 2] {
-                peer.answer(&taskhash).await;
+                peer.answer(taskhash).await;
             }
         })
     })
@@ -112,7 +112,7 @@ async fn what_nobody_waits_for_any_more_is_not_asked() {
             peer.send("\"ok\"\n").await;
             while let [taskhash] = &peer.taskhashes(1).await[..] {
                 seen.send(taskhash.clone()).unwrap();
-                peer.answer(&taskhash).await;
+                peer.answer(taskhash).await;
             }
         })
     })

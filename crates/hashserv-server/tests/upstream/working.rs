@@ -62,7 +62,7 @@ async fn what_several_ask_at_once_is_asked_once() {
             let mut peer = peer.getting().await;
             while let [taskhash] = &peer.taskhashes(1).await[..] {
                 seen.lock().unwrap().push(taskhash.clone());
-                peer.answer(&taskhash).await;
+                peer.answer(taskhash).await;
             }
         })
     })
