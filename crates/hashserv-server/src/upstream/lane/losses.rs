@@ -39,7 +39,7 @@ mod tests {
             assert!(losses.is_bearable(window));
             tokio::time::advance(window + Duration::from_millis(1)).await;
         }
-        let bearable: Vec<bool> = (0..5).map(|_| losses.is_bearable(window)).collect();
-        assert_eq!(bearable, [true, true, true, false, false]);
+        let bearable: Vec<bool> = (0..6).map(|_| losses.is_bearable(window)).collect();
+        assert_eq!(bearable, [true, true, true, true, false, false]);
     }
 }
