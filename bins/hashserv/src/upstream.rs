@@ -43,14 +43,16 @@ impl UpstreamConfig {
         Ok(Some(UpstreamConfig { address, options, ca }))
     }
 
-    /// The upstream itself. Nothing is dialled before it is asked something.
+    /// The upstream itself. It is tried in the background, so that trouble with it shows at the start.
     pub(crate) fn start(&self) -> Arc<dyn Upstream> {
         let dialer = Dialer::new(DialOptions {
             tls_ca: self.ca.clone(),
             connect_timeout: self.options.timeout,
             limits: Limits { max_message: self.options.max_message, ..Limits::default() },
         });
-        Arc::new(ClientUpstream::new(dialer, self.address.clone(), self.options.clone()))
+        let upstream = ClientUpstream::new(dialer, self.address.clone(), self.options.clone());
+        upstream.try_out();
+        Arc::new(upstream)
     }
 }
 

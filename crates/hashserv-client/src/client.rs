@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_protocol::arguments::{Auth, User as UserArgument};
-use hashserv_protocol::{Address, Call, DEFAULT_MAX_MESSAGE, reply};
+use hashserv_protocol::{Address, Call, DEFAULT_MAX_MESSAGE, Hello, reply};
 use hashserv_transport::Dialer;
 use serde::de::DeserializeOwned;
 
+use crate::batches::batch_halves;
 use crate::call::{is_maintenance, is_repeatable};
 use crate::call_pipeline::call_halves;
 use crate::pipeline::{QuerySender, ReplyReceiver, halves};
@@ -16,7 +17,8 @@ use crate::session::Session;
 use crate::stream::mode::{Query, StreamMode};
 use crate::writer::check_queries;
 use crate::{
-    CallReceiver, CallSender, ClientError, Connect, ExistsStream, GetStream, MarkStream, Stream, Target,
+    BatchReceiver, BatchSender, CallReceiver, CallSender, ClientError, Connect, ExistsStream, GetStream,
+    MarkStream, Stream, Target,
 };
 
 mod commands;
@@ -41,6 +43,8 @@ pub struct ClientOptions {
     pub login: Option<(String, String)>,
     /// Whom to act as on every connection, which only a user administrator may.
     pub become_user: Option<String>,
+    /// The servers on whose behalf a server asks, itself first; see [`Hello::via`]. None by default.
+    pub via: Vec<u64>,
 }
 
 impl Default for ClientOptions {
@@ -51,6 +55,7 @@ impl Default for ClientOptions {
             max_message: DEFAULT_MAX_MESSAGE,
             login: None,
             become_user: None,
+            via: Vec::new(),
         }
     }
 }
@@ -64,6 +69,7 @@ impl fmt::Debug for ClientOptions {
             .field("max_message", &self.max_message)
             .field("login", &self.login.as_ref().map(|(username, _)| username))
             .field("become_user", &self.become_user)
+            .field("via", &self.via)
             .finish()
     }
 }
@@ -203,6 +209,19 @@ impl Client {
         Ok(halves(writer, reader))
     }
 
+    /// Gives the connection away as a stream in two halves, for batches of queries whose replies are counted:
+    /// a server that sends a reply too many or too few is found out before any reply of the batch is used. A
+    /// batch costs two further short lines each way, but no further round trip. The next call of the client
+    /// dials a new connection. A cancelled call costs the connection.
+    pub async fn batches<M: StreamMode>(
+        &mut self,
+    ) -> Result<(BatchSender<M>, BatchReceiver<M>), ClientError> {
+        let session = self.switched::<M>().await?;
+        let framing = session.framing();
+        let (writer, reader) = session.into_halves();
+        Ok(batch_halves(writer, reader, framing))
+    }
+
     /// Gives the connection away in normal mode in two halves, for requests that go out while the replies to
     /// earlier ones are awaited. The next call of the client dials a new connection. A cancelled call costs
     /// the connection.
@@ -308,7 +327,8 @@ impl Client {
     async fn dial(&self) -> Result<Session, ClientError> {
         let connection = self.connect.connect().await.map_err(ClientError::Connect)?;
         tracing::debug!(peer = %connection.peer(), "connected");
-        Ok(Session::new(connection, self.options.max_message))
+        let hello = Hello { via: self.options.via.clone(), ..Hello::default() };
+        Ok(Session::new(connection, self.options.max_message, &hello))
     }
 
     /// A new session, logged in and acting as whom it is to act as.

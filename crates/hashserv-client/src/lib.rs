@@ -41,6 +41,7 @@
 //! [`MAX_LINE`](hashserv_protocol::MAX_LINE). Batches are written in pieces of 64 KiB while their replies
 //! are read, so that a batch of any size needs little more memory than its replies.
 
+mod batches;
 mod call;
 mod call_pipeline;
 mod client;
@@ -56,6 +57,7 @@ mod stream;
 mod testing;
 mod writer;
 
+pub use batches::{BatchReceiver, BatchSender};
 pub use call_pipeline::{CallReceiver, CallSender};
 pub use client::{Client, ClientOptions};
 pub use connect::{Connect, Connecting, Target};

@@ -65,6 +65,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Returns the next line in a stream mode, if one has arrived; a refusal is an error.
+    pub(crate) fn buffered_line(&mut self) -> Result<Option<&str>, ClientError> {
+        self.half.lines().next_line()?.map(stream_line).transpose()
+    }
+
     /// Takes the bare line that ends a stream mode. Cancellation safe.
     pub(crate) async fn end_of_stream(&mut self) -> Result<(), ClientError> {
         loop {
@@ -89,7 +94,8 @@ impl Reader {
             }
     }
 
-    async fn fill(&mut self) -> Result<(), ClientError> {
+    /// Waits until more has arrived. Cancellation safe.
+    pub(crate) async fn fill(&mut self) -> Result<(), ClientError> {
         if !self.half.receive().await.map_err(ClientError::Transport)? {
             return Err(ClientError::Closed);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hashserv_protocol::{Call, Command, Framing, MessageReader, encode_message, stream};
+use hashserv_protocol::{Call, Command, Framing, Hello, MessageReader, encode_message, stream};
 use hashserv_transport::Connection;
 use serde::de::DeserializeOwned;
 
@@ -24,14 +24,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection, max_message: usize) -> Self {
+    pub(crate) fn new(connection: Connection, max_message: usize, hello: &Hello) -> Self {
         let framing = connection.framing();
         let progress = Progress::new();
         let (receive, send) = connection.split();
         let messages = MessageReader::new(framing, max_message);
         Session {
             reader: Reader::new(receive, messages, progress.clone()),
-            writer: Writer::new(send, progress.clone()),
+            writer: Writer::new(send, progress.clone(), hello),
             framing,
             progress,
             mode: None,

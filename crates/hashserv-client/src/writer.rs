@@ -20,8 +20,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// A writer that has the handshake pending, so that it travels along with the first request.
-    pub(crate) fn new(half: SendHalf, progress: Progress) -> Self {
-        Writer { half, pending: Hello::default().encode().into_bytes(), progress }
+    pub(crate) fn new(half: SendHalf, progress: Progress, hello: &Hello) -> Self {
+        Writer { half, pending: hello.encode().into_bytes(), progress }
     }
 
     /// Where lines are put that go out with the next [`flush`](Writer::flush).
@@ -48,13 +48,23 @@ impl Writer {
         &mut self,
         queries: &[Q],
     ) -> Result<(), ClientError> {
+        self.queue_queries(queries).await?;
+        self.flush().await
+    }
+
+    /// Puts queries before what goes out next, and sends them as far as they fill pieces. Not cancellation
+    /// safe.
+    pub(crate) async fn queue_queries<M: StreamMode, Q: Query<M>>(
+        &mut self,
+        queries: &[Q],
+    ) -> Result<(), ClientError> {
         for query in queries {
             query.append(&mut self.pending)?;
             if self.pending.len() >= PIECE {
                 self.flush().await?;
             }
         }
-        self.flush().await
+        Ok(())
     }
 
     pub(crate) async fn close(self) {

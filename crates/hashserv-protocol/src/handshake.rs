@@ -6,23 +6,38 @@ const PROTOCOL: &str = "OEHASHEQUIV";
 /// How many bytes all lines of a handshake may have together.
 const MAX_BYTES: usize = 16 * 1024;
 
+/// The header that names the servers on the way.
+const VIA: &str = "hashserv-via";
+
+/// Servers on the way that are read from a handshake; further ones are ignored.
+pub const MAX_VIA: usize = 65;
+
 /// What a client says of itself when it opens a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     /// Whether the client waits for the server's headers, which are none, and an empty line.
     pub needs_headers: bool,
+    /// The servers on whose behalf a server asks its upstream, itself first, by a random number that each has.
+    /// A server that finds its own number here asks in a circle. Empty for other clients. BitBake's server
+    /// ignores it and does not send it.
+    pub via: Vec<u64>,
 }
 
 impl Hello {
     /// The lines that a client sends, without waiting for anything.
     #[must_use]
-    pub fn encode(self) -> String {
-        format!("{PROTOCOL} 1.1\nneeds-headers: {}\n\n", self.needs_headers)
+    pub fn encode(&self) -> String {
+        let mut via = String::new();
+        if !self.via.is_empty() {
+            let servers: Vec<String> = self.via.iter().map(|server| format!("{server:016x}")).collect();
+            via = format!("{VIA}: {}\n", servers.join(" "));
+        }
+        format!("{PROTOCOL} 1.1\nneeds-headers: {}\n{via}\n", self.needs_headers)
     }
 }
 
 /// How far a handshake is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Further lines belong to it.
     More,
@@ -73,14 +88,22 @@ impl HandshakeReader {
             return Ok(Progress::More);
         }
         if line.is_empty() {
-            return Ok(Progress::Done(self.hello));
+            return Ok(Progress::Done(self.hello.clone()));
         }
         let (name, value) = line.split_once(':').ok_or(HandshakeError::Header)?;
         if name.trim().eq_ignore_ascii_case("needs-headers") {
             self.hello.needs_headers = value.trim() == "true";
+        } else if name.trim().eq_ignore_ascii_case(VIA) {
+            self.hello.via = value.split_ascii_whitespace().filter_map(server).take(MAX_VIA).collect();
         }
         Ok(Progress::More)
     }
+}
+
+/// A server's number; `None` for anything else, which is no reason to refuse a client.
+fn server(text: &str) -> Option<u64> {
+    let is_number = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_number { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
 fn check_protocol(line: &str) -> Result<(), HandshakeError> {
@@ -113,7 +136,12 @@ mod tests {
 
     #[test]
     fn what_a_client_writes_a_server_reads() {
-        for hello in [Hello { needs_headers: true }, Hello { needs_headers: false }] {
+        let via = vec![1, u64::MAX];
+        for hello in [
+            Hello { needs_headers: true, via: Vec::new() },
+            Hello::default(),
+            Hello { needs_headers: false, via },
+        ] {
             let text = hello.encode();
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!(read(&lines), Ok(Progress::Done(hello)));
@@ -125,7 +153,7 @@ mod tests {
         assert_eq!(read(&["OEHASHEQUIV 1.1", ""]), Ok(Progress::Done(Hello::default())));
         for (value, needs_headers) in [("true", true), ("TRUE", false), ("yes", false), ("  true  ", true)] {
             let header = format!("Needs-Headers:{value}");
-            let done = Ok(Progress::Done(Hello { needs_headers }));
+            let done = Ok(Progress::Done(Hello { needs_headers, ..Hello::default() }));
             assert_eq!(read(&["OEHASHEQUIV 1.1", "x: y:z", "needs-headers: true", &header, ""]), done);
         }
     }
@@ -139,6 +167,16 @@ mod tests {
             let line = format!("OEHASHEQUIV {version}");
             assert_eq!(read(&[&line]), Err(HandshakeError::Version(version.to_owned())), "{line}");
         }
+    }
+
+    #[test]
+    fn servers_on_the_way_are_bounded_and_bad_ones_ignored() {
+        let servers: Vec<String> = (0..1000).map(|server| format!("{server:016x}")).collect();
+        let header = format!("Hashserv-Via: x +00000000000000f 1 é {} ", servers[..500].join("  "));
+        let Ok(Progress::Done(hello)) = read(&["OEHASHEQUIV 1.1", &header, ""]) else {
+            panic!("it is accepted");
+        };
+        assert_eq!(hello.via, (0..MAX_VIA as u64).collect::<Vec<_>>());
     }
 
     #[test]

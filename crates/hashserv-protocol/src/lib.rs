@@ -15,7 +15,7 @@
 //! let mut reader = HandshakeReader::default();
 //! assert_eq!(reader.line("OEHASHEQUIV 1.1"), Ok(Progress::More));
 //! assert_eq!(reader.line("needs-headers: false"), Ok(Progress::More));
-//! assert_eq!(reader.line(""), Ok(Progress::Done(Hello { needs_headers: false })));
+//! assert_eq!(reader.line(""), Ok(Progress::Done(Hello::default())));
 //! ```
 //!
 //! Then the connection is in *normal mode*: every request is a JSON message ([`Call`] to write it,
@@ -63,7 +63,7 @@ mod text;
 pub use address::{Address, AddressError, Host};
 pub use call::Call;
 pub use command::Command;
-pub use handshake::{HandshakeError, HandshakeReader, Hello, Progress};
+pub use handshake::{HandshakeError, HandshakeReader, Hello, MAX_VIA, Progress};
 pub use line_buffer::{LineBuffer, LineTooLong};
 pub use message::{Framing, MessageError, MessageReader, encode_message};
 pub use request::{Request, RequestError};

@@ -45,21 +45,56 @@ pub struct Server {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) service: Arc<Service>,
-    pub(crate) statistics: Statistics,
+    pub(crate) statistics: Arc<Statistics>,
     pub(crate) limits: Limits,
     /// Stored unihashes that no line of a stream can carry.
-    pub(crate) misfits: RateLimitedWarning,
+    pub(crate) misfits: Arc<RateLimitedWarning>,
     /// Cancelled when the server stops: sessions end once they have answered what has arrived.
     pub(crate) stopping: CancellationToken,
+    /// The same for clients whose questions must not be passed on; `None` where there is no upstream.
+    without_upstream: Option<Arc<Shared>>,
+}
+
+impl Shared {
+    fn new(service: Arc<Service>, limits: Limits) -> Self {
+        let shared = Shared {
+            service,
+            statistics: Arc::default(),
+            limits,
+            misfits: Arc::default(),
+            stopping: CancellationToken::new(),
+            without_upstream: None,
+        };
+        if !shared.service.equivalence().has_upstream() {
+            return shared;
+        }
+        let without_upstream = Shared {
+            service: Arc::new(shared.service.without_upstream()),
+            statistics: shared.statistics.clone(),
+            limits: shared.limits.clone(),
+            misfits: shared.misfits.clone(),
+            stopping: shared.stopping.clone(),
+            without_upstream: None,
+        };
+        Shared { without_upstream: Some(Arc::new(without_upstream)), ..shared }
+    }
+
+    /// Returns what a client is served from that asks on behalf of these servers.
+    pub(crate) fn for_client(self: Arc<Self>, via: &[u64]) -> Arc<Self> {
+        match &self.without_upstream {
+            Some(without_upstream) if self.service.equivalence().asks_in_circle(via) => {
+                without_upstream.clone()
+            }
+            _ => self,
+        }
+    }
 }
 
 impl Server {
     /// A server of the service.
     #[must_use]
     pub fn new(service: Arc<Service>, limits: Limits) -> Self {
-        let stopping = CancellationToken::new();
-        let (statistics, misfits) = (Statistics::default(), RateLimitedWarning::default());
-        Server { shared: Arc::new(Shared { service, statistics, limits, misfits, stopping }) }
+        Server { shared: Arc::new(Shared::new(service, limits)) }
     }
 
     /// Serves the listeners until `stop` is cancelled; then closes them, has running requests finished, and

@@ -101,7 +101,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     };
     match opened {
         Ok(Ok((connection, hello))) => {
-            let session = Session::new(shared, connection, hello);
+            let session = Session::new(shared.for_client(&hello.via), connection, hello);
             session.run().await;
         }
         Ok(Err(reason)) => info!("{peer} is turned away: {}", printable(&reason)),

@@ -5,15 +5,16 @@ mod failure;
 mod flights;
 mod lane;
 mod modes;
+mod route;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hashserv_client::ClientOptions;
 use hashserv_protocol::Address;
-use hashserv_service::{Unavailable, Upstream};
+use hashserv_service::{DEFAULT_UPSTREAM_TIMEOUT, LateAnswers, Unavailable, Upstream};
 use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
 use hashserv_transport::Dialer;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use breaker::Breaker;
 use lane::{Lane, Shared};
 use modes::{ExistsMode, GetMode, RowMode, RowQuestion};
+use route::Route;
 
 /// How an upstream is asked.
 #[derive(Clone)]
@@ -38,7 +40,7 @@ pub struct UpstreamOptions {
 impl Default for UpstreamOptions {
     fn default() -> Self {
         UpstreamOptions {
-            timeout: Duration::from_secs(5),
+            timeout: DEFAULT_UPSTREAM_TIMEOUT,
             login: None,
             max_message: hashserv_protocol::DEFAULT_MAX_MESSAGE,
         }
@@ -75,14 +77,19 @@ impl fmt::Debug for UpstreamOptions {
 ///   failure, up to 60 s. Then it is probed in the background, and asked again once it has answered. Nobody
 ///   waits meanwhile. One line at WARNING tells of the failure, one at INFO that the upstream is back. Where it
 ///   closes connections, answers nonsense or is silent about a row, this holds for the one kind of question.
-/// - A connection that is lost is no failure yet: it is dialled anew, up to three times in a row, and asked
-///   what is unanswered. The question that was to be answered next when that happened twice counts as unknown.
+/// - A connection that is lost is no failure yet: it is dialled again, up to four times in a row, and asked
+///   what is unanswered, one question at a time. The question that was to be answered when that happened twice
+///   is answered without the upstream.
+/// - Replies are counted: unless as many came as were asked for, none of up to 256 that are counted together is
+///   used.
+/// - An answer that comes too late for whoever asked is kept for the next one. A connection that has failed by
+///   its silence is read from for 60 s more to that end, two for each kind of question at most.
 #[derive(Debug)]
 pub struct ClientUpstream {
     unihashes: Lane<GetMode>,
     existence: Lane<ExistsMode>,
     rows: Lane<RowMode>,
-    closing: CancellationToken,
+    shared: Arc<Shared>,
 }
 
 impl ClientUpstream {
@@ -90,7 +97,6 @@ impl ClientUpstream {
     /// tokio runtime, in which it works in the background until it is closed or dropped.
     #[must_use]
     pub fn new(dialer: impl Into<Arc<Dialer>>, address: Address, options: UpstreamOptions) -> Self {
-        let closing = CancellationToken::new();
         let shared = Arc::new(Shared {
             breaker: Breaker::new(address.to_string()),
             timeout: options.timeout,
@@ -101,15 +107,23 @@ impl ClientUpstream {
                 ..ClientOptions::default()
             },
             dialer: dialer.into(),
+            route: Route::new(address.to_string()),
+            late: OnceLock::new(),
             address,
-            closing: closing.clone(),
+            closing: CancellationToken::new(),
         });
         ClientUpstream {
             unihashes: Lane::start(shared.clone()),
             existence: Lane::start(shared.clone()),
-            rows: Lane::start(shared),
-            closing,
+            rows: Lane::start(shared.clone()),
+            shared,
         }
+    }
+
+    /// Tries the upstream in the background. One line at WARNING tells of a wrong address, certificate or token,
+    /// before anybody asks in vain.
+    pub fn try_out(&self) {
+        self.unihashes.try_out();
     }
 
     async fn row(&self, question: RowQuestion) -> Result<Option<Arc<UnifiedRow>>, Unavailable> {
@@ -119,6 +133,19 @@ impl ClientUpstream {
 
 #[async_trait]
 impl Upstream for ClientUpstream {
+    fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    fn keep_late(&self, keeper: Arc<dyn LateAnswers>) {
+        // The first one stays.
+        let _ = self.shared.late.set(keeper);
+    }
+
+    fn asks_in_circle(&self, via: &[u64]) -> bool {
+        self.shared.route.is_circle(via)
+    }
+
     async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Vec<Result<Option<Unihash>, Unavailable>> {
         let questions = keys.iter().map(|key| (key.method.to_owned(), key.taskhash.to_owned()));
         self.unihashes.ask(questions.collect()).await
@@ -141,12 +168,12 @@ impl Upstream for ClientUpstream {
     }
 
     async fn close(&self) {
-        self.closing.cancel();
+        self.shared.closing.cancel();
     }
 }
 
 impl Drop for ClientUpstream {
     fn drop(&mut self) {
-        self.closing.cancel();
+        self.shared.closing.cancel();
     }
 }

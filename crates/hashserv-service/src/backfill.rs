@@ -1,75 +1,114 @@
 //! Keeping what the upstream knew, in the background.
 
+mod item;
+mod splitting;
+mod writer;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hashserv_storage::{MAX_BATCH, Storage, UnihashEntry};
-use tokio::sync::{mpsc, watch};
+use hashserv_storage::Storage;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::error::describe;
-use crate::rate_limited_warning::RateLimitedWarning;
+pub(crate) use item::Item;
 
-/// How many entries may wait to be written. What comes on top, and then until half of them are written, is not
-/// kept: it is asked again when needed.
+/// Number of answers that may wait to be written. Further ones are not kept until half of them are written:
+/// they are asked for again when needed.
 const MAX_PENDING: u64 = 100_000;
 
-/// Writes entries from the upstream to the database, in the order in which they came.
+/// Bytes of the answers that may wait to be written, or one answer. Further ones are treated likewise.
+const MAX_PENDING_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Writes answers of the upstream to the database, in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Backfill {
     /// `None` once it is closed.
-    queue: Mutex<Option<mpsc::UnboundedSender<Vec<UnihashEntry>>>>,
-    /// How many entries were ever queued.
+    queue: Mutex<Option<mpsc::UnboundedSender<Vec<Item>>>>,
+    /// Number of answers that were ever queued.
     queued: AtomicU64,
-    /// How many of them were written, or given up.
-    written: watch::Receiver<u64>,
-    /// Whether entries are not kept at present. It changes under the lock of the queue only.
+    /// Number of answers that were written or given up.
+    done: watch::Receiver<u64>,
+    progress: Arc<Progress>,
+    /// Whether answers are not kept at present. It changes under the lock of the queue only.
     full: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// State that the queue shares with its writer.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Bytes of the answers that wait.
+    bytes: AtomicU64,
+    /// Number of answers that were not kept, for whatever reason.
+    lost: AtomicU64,
+}
+
 impl Backfill {
-    /// Begins writing to the storage, in a task of the current runtime.
+    /// Starts writing to the storage, in a task of the current runtime.
     pub(crate) fn start(storage: Arc<dyn Storage>) -> Self {
-        // The number of entries is bounded by `MAX_PENDING`, which a bounded queue of batches could not do.
-        let (queue, entries) = mpsc::unbounded_channel();
-        let (written_sender, written) = watch::channel(0);
-        let writer = tokio::spawn(write(storage, entries, written_sender));
+        // `MAX_PENDING` and `MAX_PENDING_BYTES` bound the queue; a bounded channel of batches could do neither.
+        let (queue, items) = mpsc::unbounded_channel();
+        let (done_sender, done) = watch::channel(0);
+        let progress = Arc::new(Progress::default());
+        let writer = tokio::spawn(writer::run(storage, items, progress.clone(), done_sender));
         Backfill {
             queue: Mutex::new(Some(queue)),
             queued: AtomicU64::new(0),
-            written,
+            done,
+            progress,
             full: AtomicBool::new(false),
             writer: Mutex::new(Some(writer)),
         }
     }
 
-    /// Queues entries, unless too many wait already.
-    pub(crate) fn add(&self, entries: Vec<UnihashEntry>) {
-        if entries.is_empty() {
+    /// Queues answers, unless too many wait already.
+    pub(crate) fn add(&self, items: Vec<Item>) {
+        if items.is_empty() {
             return;
         }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queue.as_ref() else { return };
-        let count = entries.len() as u64;
-        if !self.has_room(count) {
+        let count = items.len() as u64;
+        let bytes = items.iter().map(Item::bytes).sum();
+        if !self.has_room(count, bytes) {
+            self.give_up(count);
             return;
         }
         // Counted first, so that whoever waits now waits for these too.
         self.queued.fetch_add(count, Ordering::AcqRel);
-        if queue.send(entries).is_err() {
+        self.progress.bytes.fetch_add(bytes, Ordering::AcqRel);
+        if queue.send(items).is_err() {
             self.queued.fetch_sub(count, Ordering::AcqRel);
+            self.progress.bytes.fetch_sub(bytes, Ordering::AcqRel);
+            self.give_up(count);
         }
     }
 
-    /// Whether so many further entries may wait. When that changes, one line tells it.
-    fn has_room(&self, count: u64) -> bool {
+    /// Queues one answer; the receiver is told once it is written, and dropped where it is not kept.
+    pub(crate) fn keep(&self, item: Item) -> oneshot::Receiver<()> {
+        let (written, receiver) = oneshot::channel();
+        self.add(vec![item.telling(written)]);
+        receiver
+    }
+
+    /// Counts answers that are not kept.
+    pub(crate) fn give_up(&self, count: u64) {
+        self.progress.lost.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Whether so many further answers may wait. One line is logged when that changes.
+    fn has_room(&self, count: u64, bytes: u64) -> bool {
         let pending = self.pending();
+        let pending_bytes = self.progress.bytes.load(Ordering::Acquire);
         let was_full = self.full.load(Ordering::Relaxed);
-        let full = pending + count > MAX_PENDING || was_full && pending > MAX_PENDING / 2;
+        let is_half_full = pending > MAX_PENDING / 2 || pending_bytes > MAX_PENDING_BYTES / 2;
+        let full = pending + count > MAX_PENDING
+            || pending > 0 && pending_bytes + bytes > MAX_PENDING_BYTES
+            || was_full && is_half_full;
         if full != was_full {
             self.full.store(full, Ordering::Relaxed);
             if full {
@@ -81,16 +120,21 @@ impl Backfill {
         !full
     }
 
-    /// How many entries are still to be written.
+    /// Number of answers that are still to be written.
     pub(crate) fn pending(&self) -> u64 {
-        self.queued.load(Ordering::Acquire).saturating_sub(*self.written.borrow())
+        self.queued.load(Ordering::Acquire).saturating_sub(*self.done.borrow())
     }
 
-    /// Waits until all that was queued so far is written.
+    /// Number of answers that were not kept since the start.
+    pub(crate) fn lost(&self) -> u64 {
+        self.progress.lost.load(Ordering::Acquire)
+    }
+
+    /// Waits until all that was queued so far is written or given up.
     pub(crate) async fn wait(&self) {
         let queued = self.queued.load(Ordering::Acquire);
         // An error means that the writer has ended, which leaves nothing to wait for.
-        let _ = self.written.clone().wait_for(|written| *written >= queued).await;
+        let _ = self.done.clone().wait_for(|done| *done >= queued).await;
     }
 
     /// Takes nothing more, and waits until what is queued is written, but no longer than the limit.
@@ -103,27 +147,5 @@ impl Backfill {
             warn!("{} unihashes from the upstream were not kept: writing them took too long", self.pending());
             writer.abort();
         }
-    }
-}
-
-async fn write(
-    storage: Arc<dyn Storage>,
-    mut queue: mpsc::UnboundedReceiver<Vec<UnihashEntry>>,
-    written: watch::Sender<u64>,
-) {
-    let not_kept = RateLimitedWarning::default();
-    while let Some(mut entries) = queue.recv().await {
-        while entries.len() < MAX_BATCH
-            && let Ok(more) = queue.try_recv()
-        {
-            entries.extend(more);
-        }
-        let count = entries.len() as u64;
-        for batch in entries.chunks(MAX_BATCH) {
-            if let Err(error) = storage.record_unihashes(batch.to_vec()).await {
-                not_kept.log(format_args!("unihashes from the upstream were not kept: {}", describe(&error)));
-            }
-        }
-        written.send_modify(|written| *written += count);
     }
 }

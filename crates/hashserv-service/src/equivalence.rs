@@ -80,8 +80,8 @@ impl Equivalence {
         Ok(exist)
     }
 
-    /// The unihash that one task has. What the upstream knows is kept before this returns; where it cannot be,
-    /// it is answered all the same.
+    /// Returns the unihash that one task has. What the upstream knows is kept before this returns; where the
+    /// database is slow or fails, it is answered all the same and kept in the background.
     ///
     /// # Errors
     ///
@@ -126,13 +126,22 @@ impl Equivalence {
         }
     }
 
-    /// The oldest report of an output, whether its task has a unihash or not. The upstream is not asked.
+    /// Returns the oldest report of an output, whether its task has a unihash or not. `taskhash` is passed on
+    /// upstream, which answers only reports whose task has one.
     ///
     /// # Errors
     ///
     /// Where the database fails.
-    pub async fn outhash_row_alone(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, ServiceError> {
-        Ok(self.storage.outhash_row(key).await?)
+    pub async fn outhash_row_alone(
+        &self,
+        key: OuthashKey<'_>,
+        taskhash: &str,
+    ) -> Result<Option<OuthashRow>, ServiceError> {
+        let row = self.storage.outhash_row(key).await?;
+        match (row, &self.upstream) {
+            (None, Some(upstream)) => Ok(upstream.outhash_row(key, taskhash).await.map(|row| row.report)),
+            (row, _) => Ok(row),
+        }
     }
 
     /// Records reports, and tells the unihash that each task then has.
@@ -186,13 +195,26 @@ impl Equivalence {
         self.upstream.is_some()
     }
 
+    /// Takes note of the servers on whose behalf a client asks; returns whether its questions came from the
+    /// upstream's side and must not be passed on there.
+    #[must_use]
+    pub fn asks_in_circle(&self, via: &[u64]) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.asks_in_circle(via))
+    }
+
     /// How many entries from the upstream are still to be written; 0 without an upstream.
     #[must_use]
     pub fn pending_backfill(&self) -> u64 {
         self.upstream.as_ref().map_or(0, |upstream| upstream.backfill().pending())
     }
 
-    /// Waits until all entries that the upstream has given so far are written.
+    /// Returns how many answers of the upstream could not be kept since the start; 0 without an upstream.
+    #[must_use]
+    pub fn lost_backfill(&self) -> u64 {
+        self.upstream.as_ref().map_or(0, |upstream| upstream.backfill().lost())
+    }
+
+    /// Waits until all entries that the upstream has given so far are written, or given up.
     pub async fn wait_for_backfill(&self) {
         if let Some(upstream) = &self.upstream {
             upstream.backfill().wait().await;

@@ -30,6 +30,7 @@ mod throttle;
 mod to_the_end;
 mod token;
 mod upstream;
+mod vetting;
 mod warm_up;
 
 pub use accounts::{Accounts, Admin, LOGIN_FAILURE_DELAY, UserInfo};
@@ -41,4 +42,4 @@ pub use permissions::{Permissions, UnknownPermissions};
 pub use rate_limited_warning::RateLimitedWarning;
 pub use service::{DEFAULT_CACHE_ENTRIES, DEFAULT_NEGATIVE_TTL, Service, ServiceOptions};
 pub use token::Token;
-pub use upstream::{Unavailable, Upstream};
+pub use upstream::{DEFAULT_UPSTREAM_TIMEOUT, LateAnswers, Unavailable, Upstream};

@@ -3,39 +3,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_storage::{
-    Details, OuthashKey, OuthashRow, Report, Storage, StorageError, TaskKey, Timestamp, UnifiedRow, Unihash,
-    UnihashEntry,
-};
+use hashserv_storage::{MAX_BATCH, OuthashKey, Storage, StorageError, TaskKey, UnifiedRow, Unihash};
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
-use crate::backfill::Backfill;
+use crate::backfill::{Backfill, Item};
 use crate::error::describe;
 use crate::negative::NegativeMemory;
-use crate::rate_limited_warning::RateLimitedWarning;
-use crate::upstream::Upstream;
-
-/// How much of an invalid unihash is told, in characters.
-const QUOTED: usize = 80;
+use crate::upstream::{LateAnswers, Upstream};
+use crate::vetting::{Vetting, plausible_time, report_of};
 
 /// Completes local answers from an upstream.
 ///
-/// An upstream that fails is no error here: the local answer stands.
+/// An upstream that fails is no error here: the local answer stands. Every call returns within the upstream's
+/// [time limit](Upstream::timeout), also where the database is slow to write: what was not written by then is
+/// written in the background.
 #[derive(Debug)]
 pub(crate) struct Pull {
     upstream: Arc<dyn Upstream>,
     storage: Arc<dyn Storage>,
     misses: NegativeMemory,
-    backfill: Backfill,
-    invalid: RateLimitedWarning,
-    not_kept: RateLimitedWarning,
+    keeping: Arc<Keeping>,
 }
 
-/// What was asked, as the memory of misses tells questions apart.
+/// A question whose miss is remembered.
+///
+/// Misses of outputs are not among them: a report that found a stale one would part its task from the upstream
+/// for good.
 #[derive(Clone, Copy, Hash)]
 enum Question<'a> {
     Unihash(TaskKey<'a>),
     TaskRow(TaskKey<'a>),
-    OuthashRow(OuthashKey<'a>),
     Existence(&'a Unihash),
 }
 
@@ -45,24 +43,23 @@ impl Pull {
         storage: Arc<dyn Storage>,
         negative_ttl: Duration,
     ) -> Self {
-        let backfill = Backfill::start(storage.clone());
-        Pull {
-            upstream,
-            storage,
-            misses: NegativeMemory::new(negative_ttl),
-            backfill,
-            invalid: RateLimitedWarning::default(),
-            not_kept: RateLimitedWarning::default(),
-        }
+        let keeping =
+            Arc::new(Keeping { backfill: Backfill::start(storage.clone()), vetting: Vetting::default() });
+        upstream.keep_late(keeping.clone());
+        Pull { upstream, storage, misses: NegativeMemory::new(negative_ttl), keeping }
     }
 
     pub(crate) fn backfill(&self) -> &Backfill {
-        &self.backfill
+        &self.keeping.backfill
+    }
+
+    pub(crate) fn asks_in_circle(&self, via: &[u64]) -> bool {
+        self.upstream.asks_in_circle(via)
     }
 
     pub(crate) async fn close(&self, limit: Duration) {
         self.upstream.close().await;
-        self.backfill.close(limit).await;
+        self.backfill().close(limit).await;
     }
 
     /// Completes what is missing among the unihashes of tasks. What the upstream knows is kept in the
@@ -77,26 +74,24 @@ impl Pull {
         let mut kept = Vec::new();
         for (position, unihash) in self.ask_unihashes(keys, &positions).await {
             if let Some(unihash) = &unihash {
-                kept.push(entry(keys[position], unihash.clone()));
+                kept.extend(self.keeping.item(keys[position], unihash));
             }
             found[position] = unihash;
         }
-        self.backfill.add(kept);
+        self.backfill().add(kept);
     }
 
-    /// The unihash that a task has upstream. It is kept before this returns, where the database can do that.
+    /// Returns the unihash that a task has upstream. It is kept before this returns, where the database does
+    /// that in time.
     pub(crate) async fn unihash(&self, key: TaskKey<'_>) -> Option<Unihash> {
         if self.misses.contains(Question::Unihash(key)) {
             return None;
         }
+        let deadline = self.deadline();
         let unihash = self.ask_unihashes(&[key], &[0]).await.pop()?.1?;
-        match self.storage.record_unihashes(vec![entry(key, unihash.clone())]).await {
-            Ok(mut kept) => kept.pop(),
-            Err(error) => {
-                self.warn_not_kept(&error);
-                Some(unihash)
-            }
-        }
+        let Some(item) = self.keeping.item(key, &unihash) else { return Some(unihash) };
+        let read = async { Ok(self.storage.unihashes(&[key]).await?.pop().flatten()) };
+        Some(self.kept(item, deadline, read).await.unwrap_or(unihash))
     }
 
     /// Completes what is missing among the answers whether unihashes exist. Nothing is kept of it.
@@ -121,13 +116,16 @@ impl Pull {
         }
     }
 
-    /// The oldest report that the upstream has of a task, kept as [`kept`](Pull::kept) does.
+    /// Returns the oldest report that the upstream has of a task, kept as [`row`](Pull::row) does.
     pub(crate) async fn task_row(&self, key: TaskKey<'_>) -> Option<UnifiedRow> {
         if self.misses.contains(Question::TaskRow(key)) {
             return None;
         }
+        let deadline = self.deadline();
         match self.upstream.task_row(key).await {
-            Ok(Some(row)) if self.is_valid_row(&row) => self.kept(row, self.storage.task_row(key)).await,
+            Ok(Some(row)) if self.keeping.vetting.accepts_row(&row) => {
+                Some(self.row(row, deadline, self.storage.task_row(key)).await)
+            }
             Ok(_) => {
                 self.misses.add(Question::TaskRow(key));
                 None
@@ -136,29 +134,21 @@ impl Pull {
         }
     }
 
-    /// The oldest report that the upstream has of an output, kept as [`kept`](Pull::kept) does.
+    /// Returns the oldest report that the upstream has of an output, kept as [`row`](Pull::row) does.
     pub(crate) async fn outhash_row(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<UnifiedRow> {
+        let deadline = self.deadline();
         let row = self.ask_outhash_row(key, taskhash).await?;
-        self.kept(row, self.storage.unified_outhash_row(key)).await
+        Some(self.row(row, deadline, self.storage.unified_outhash_row(key)).await)
     }
 
-    /// The unihash of the oldest report that the upstream has of an output. Nothing is kept.
+    /// Returns the unihash of the oldest report that the upstream has of an output. Nothing is kept.
     pub(crate) async fn outhash_unihash(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<Unihash> {
         self.ask_outhash_row(key, taskhash).await.map(|row| row.unihash.clone())
     }
 
     async fn ask_outhash_row(&self, key: OuthashKey<'_>, taskhash: &str) -> Option<Arc<UnifiedRow>> {
-        if self.misses.contains(Question::OuthashRow(key)) {
-            return None;
-        }
-        match self.upstream.outhash_row(key, taskhash).await {
-            Ok(Some(row)) if self.is_valid_row(&row) => Some(row),
-            Ok(_) => {
-                self.misses.add(Question::OuthashRow(key));
-                None
-            }
-            Err(_) => None,
-        }
+        let row = self.upstream.outhash_row(key, taskhash).await.ok().flatten()?;
+        self.keeping.vetting.accepts_row(&row).then_some(row)
     }
 
     /// Asks for the unihashes of the tasks at these positions, and remembers those that are not known.
@@ -174,7 +164,7 @@ impl Pull {
         let mut answers = Vec::with_capacity(asked.len());
         for (position, answer) in positions.iter().zip(self.upstream.unihashes(&asked).await) {
             let Ok(answer) = answer else { continue };
-            let answer = answer.filter(|unihash| self.is_valid(unihash));
+            let answer = answer.filter(|unihash| self.keeping.vetting.accepts(unihash));
             if answer.is_none() {
                 self.misses.add(Question::Unihash(keys[*position]));
             }
@@ -183,66 +173,79 @@ impl Pull {
         answers
     }
 
-    /// Keeps a row, and tells what there is to be read here afterwards. Where the database fails it is the row
-    /// as the upstream has it: who reads is to get an answer on a full disk too.
-    async fn kept(
+    /// Returns when whoever asks now must have an answer.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.upstream.timeout()
+    }
+
+    /// Keeps a row, and returns what is read here afterwards. Where the database fails or is slow that is the
+    /// row as the upstream has it: whoever reads gets an answer on a full disk too.
+    async fn row(
         &self,
         row: Arc<UnifiedRow>,
+        deadline: Instant,
         read: impl Future<Output = Result<Option<UnifiedRow>, StorageError>>,
-    ) -> Option<UnifiedRow> {
-        let written = self.keep(&row).await;
-        let found = match written {
-            Ok(()) => read.await,
-            Err(error) => Err(error),
+    ) -> UnifiedRow {
+        if let Some(kept) = self.kept(Item::row(report_of(&row)), deadline, read).await {
+            return kept;
+        }
+        let mut row = Arc::unwrap_or_clone(row);
+        row.report.created = row.report.created.map(|created| plausible_time(Some(created)));
+        row
+    }
+
+    /// Keeps an answer, and returns what is read here afterwards; `None` where that does not succeed in time.
+    async fn kept<T>(
+        &self,
+        item: Item,
+        deadline: Instant,
+        read: impl Future<Output = Result<Option<T>, StorageError>>,
+    ) -> Option<T> {
+        // Behind so many others it would take too long.
+        let is_busy = self.backfill().pending() > MAX_BATCH as u64;
+        let written = self.backfill().keep(item);
+        if is_busy {
+            return None;
+        }
+        let reading = async {
+            written.await.ok()?;
+            read.await.unwrap_or_else(|error| {
+                debug!("an answer of the upstream was not read back: {}", describe(&error));
+                None
+            })
         };
-        found.unwrap_or_else(|error| {
-            self.warn_not_kept(&error);
-            Some(Arc::unwrap_or_clone(row))
-        })
-    }
-
-    /// Keeps the unihash as the upstream has it, and the report with the time at which it was made there.
-    async fn keep(&self, row: &UnifiedRow) -> Result<(), StorageError> {
-        let OuthashRow { method, taskhash, outhash, created, details, .. } = row.report.clone();
-        let unihash = row.unihash.clone();
-        let created = created.unwrap_or_else(Timestamp::now);
-        let report = Report { method, taskhash, outhash, unihash: unihash.clone(), created, details };
-        // The unihash goes first: the report alone would be given that of an equivalent local one.
-        self.storage.record_unihashes(vec![entry(report.task_key(), unihash)]).await?;
-        self.storage.report(vec![report]).await?;
-        Ok(())
-    }
-
-    fn warn_not_kept(&self, error: &StorageError) {
-        self.not_kept.log(format_args!("an answer of the upstream was not kept: {}", describe(error)));
-    }
-
-    /// Whether a unihash of the upstream may be stored and passed on. BitBake expands unihashes as text in its
-    /// configuration language: anything but hex digits would be run as code on every builder.
-    fn is_valid(&self, unihash: &Unihash) -> bool {
-        let valid = unihash.digest().is_some();
-        if !valid {
-            let shown: String = unihash.to_string().chars().take(QUOTED).collect();
-            self.invalid.log(format_args!(
-                "the upstream answered {shown:?}, which is no valid unihash; it counts as unknown"
-            ));
-        }
-        valid
-    }
-
-    /// Whether a row of the upstream may be stored and passed on. Databases take no text with a NUL character.
-    fn is_valid_row(&self, row: &UnifiedRow) -> bool {
-        let OuthashRow { method, taskhash, outhash, details, .. } = &row.report;
-        let Details { owner, pn, pv, pr, task, outhash_siginfo } = details;
-        let details = [owner, pn, pv, pr, task, outhash_siginfo].into_iter().flatten();
-        let has_nul = details.chain([method, taskhash, outhash]).any(|text| text.contains('\0'));
-        if has_nul {
-            self.invalid.log("the upstream answered a row with a NUL character; it counts as unknown");
-        }
-        !has_nul && self.is_valid(&row.unihash)
+        timeout_at(deadline, reading).await.ok().flatten()
     }
 }
 
-fn entry(key: TaskKey<'_>, unihash: Unihash) -> UnihashEntry {
-    UnihashEntry { method: key.method.to_owned(), taskhash: key.taskhash.to_owned(), unihash }
+/// Keeps answers of the upstream, also those that come when nobody waits for them any more.
+#[derive(Debug)]
+struct Keeping {
+    backfill: Backfill,
+    vetting: Vetting,
+}
+
+impl Keeping {
+    /// The unihash of a task, to be kept; `None` where no database takes the task's hashes.
+    fn item(&self, key: TaskKey<'_>, unihash: &Unihash) -> Option<Item> {
+        if self.vetting.is_storable(key) {
+            return Some(Item::unihash(key, unihash.clone()));
+        }
+        self.backfill.give_up(1);
+        None
+    }
+}
+
+impl LateAnswers for Keeping {
+    fn unihash(&self, key: TaskKey<'_>, unihash: Unihash) {
+        if self.vetting.accepts(&unihash) {
+            self.backfill.add(self.item(key, &unihash).into_iter().collect());
+        }
+    }
+
+    fn row(&self, row: Arc<UnifiedRow>) {
+        if self.vetting.accepts_row(&row) {
+            self.backfill.add(vec![Item::row(report_of(&row))]);
+        }
+    }
 }

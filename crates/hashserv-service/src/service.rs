@@ -30,7 +30,7 @@ pub struct ServiceOptions {
     /// How many tasks, and how many unihashes, are remembered at most; some 90 and 60 bytes each. With 0
     /// every look-up goes to the database.
     pub cache_entries: usize,
-    /// How long what the upstream does not know is not asked again.
+    /// How long what the upstream does not know is not asked again, except for outputs.
     pub negative_ttl: Duration,
 }
 
@@ -50,11 +50,12 @@ impl Default for ServiceOptions {
 pub struct Service {
     storage: Arc<dyn Storage>,
     equivalence: Equivalence,
-    accounts: Accounts,
-    maintenance: Maintenance,
+    cache: Arc<LookupCache>,
+    accounts: Arc<Accounts>,
+    maintenance: Arc<Maintenance>,
     read_only: bool,
     /// What runs beside the callers until the service is dropped.
-    background: [JoinHandle<()>; 2],
+    background: Vec<JoinHandle<()>>,
 }
 
 impl Service {
@@ -70,13 +71,30 @@ impl Service {
         let pull = upstream.map(|upstream| Pull::new(upstream, storage.clone(), options.negative_ttl));
         Service {
             equivalence: Equivalence::new(storage.clone(), cache.clone(), pull, options.read_only),
-            accounts: Accounts::new(storage.clone(), options.anonymous),
-            maintenance: Maintenance::new(storage.clone(), cache.clone()),
+            accounts: Arc::new(Accounts::new(storage.clone(), options.anonymous)),
+            maintenance: Arc::new(Maintenance::new(storage.clone(), cache.clone())),
             read_only: options.read_only,
-            background: [
+            background: vec![
                 tokio::spawn(forget(storage.foreign_removals(), cache.clone())),
-                tokio::spawn(warm_up(storage.clone(), cache)),
+                tokio::spawn(warm_up(storage.clone(), cache.clone())),
             ],
+            cache,
+            storage,
+        }
+    }
+
+    /// Returns the same service without the upstream, for clients whose questions came from there. It shares
+    /// all else, and is closed with this one.
+    #[must_use]
+    pub fn without_upstream(&self) -> Self {
+        let (storage, cache) = (self.storage.clone(), self.cache.clone());
+        Service {
+            equivalence: Equivalence::new(storage.clone(), cache.clone(), None, self.read_only),
+            cache,
+            accounts: self.accounts.clone(),
+            maintenance: self.maintenance.clone(),
+            read_only: self.read_only,
+            background: Vec::new(),
             storage,
         }
     }

@@ -102,6 +102,24 @@ async fn an_upstream_that_never_answers_costs_its_answers_only() {
 }
 
 #[tokio::test]
+async fn wrong_authority_or_token_for_the_upstream_shows_before_anybody_asks() {
+    let upstream = TestServer::new(Backend::Sqlite, Transport::Wss).await;
+    let authority = upstream.authority().display().to_string();
+    let pulling = || Launch::new(Backend::Sqlite, Transport::Unix).args(["--upstream", upstream.address()]);
+    let stranger = pulling().env("HASHSERVER_UPSTREAM_CA", &authority);
+    let stranger = stranger.args(["--upstream-user", "nobody", "--upstream-token", "s3cret"]);
+    for (launch, cause) in [(pulling(), "certificate"), (stranger, "Unable to authenticate as nobody")] {
+        let server = launch.start().await;
+        let warned = async || server.log().contains("WARN").then_some(());
+        eventually("a warning", warned).await;
+        let log = server.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+        assert!(warnings.len() == 1 && warnings[0].contains(cause), "{log}");
+        assert!(!log.contains("s3cret"), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_unihash_is_never_taken_from_an_upstream() {
     let directory = TempDir::new().expect("a directory");
     let path = directory.path().join("hostile.sock");

@@ -87,7 +87,7 @@ struct Reporter {
 impl Reporter {
     fn connect(socket: &Path, next: Arc<AtomicU64>) -> Result<Self> {
         let mut wire = Wire::connect(socket)?;
-        wire.send(Hello { needs_headers: false }.encode().as_bytes())?;
+        wire.send(Hello::default().encode().as_bytes())?;
         Ok(Reporter { wire, next, request: Vec::new() })
     }
 }

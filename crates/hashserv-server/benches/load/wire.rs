@@ -75,7 +75,7 @@ impl Wire {
 
 /// The handshake and the switch to a stream mode.
 pub(crate) fn greeting(mode: &str) -> String {
-    format!("{}{{\"{mode}\": null}}\n", Hello { needs_headers: false }.encode())
+    format!("{}{{\"{mode}\": null}}\n", Hello::default().encode())
 }
 
 pub(crate) fn expect_ok(reply: &[u8]) -> Result<()> {

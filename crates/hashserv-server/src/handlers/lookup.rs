@@ -42,6 +42,6 @@ pub(crate) async fn get_outhash(exchange: &mut Exchange<'_>) -> Result<Option<Ro
     if output.with_unihash {
         Ok(equivalence.outhash_row(key, &output.taskhash).await?.map(unified_row))
     } else {
-        Ok(equivalence.outhash_row_alone(key).await?.map(outhash_row))
+        Ok(equivalence.outhash_row_alone(key, &output.taskhash).await?.map(outhash_row))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hashserv_protocol::reply::{Backfill, Columns, DbUsage, Stats, TableUsage};
 use hashserv_service::Permissions;
 use hashserv_storage::Column;
+use tracing::warn;
 
 use super::Exchange;
 use crate::refusal::Fault;
@@ -22,8 +23,12 @@ pub(crate) async fn reset_stats(exchange: &mut Exchange<'_>) -> Result<Stats, Fa
 pub(crate) async fn backfill_wait(exchange: &mut Exchange<'_>) -> Result<Backfill, Fault> {
     exchange.require(Permissions::READ).await?;
     let equivalence = exchange.shared.service.equivalence();
-    let tasks = equivalence.pending_backfill();
+    let (tasks, lost) = (equivalence.pending_backfill(), equivalence.lost_backfill());
     equivalence.wait_for_backfill().await;
+    let lost = equivalence.lost_backfill() - lost;
+    if lost > 0 {
+        warn!(tasks, lost, "backfill-wait: not every answer of the upstream could be kept");
+    }
     Ok(Backfill { tasks })
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, StreamExt};
+use hashserv_protocol::Request;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,6 +22,17 @@ const MAX_AHEAD: usize = 1024 * 1024;
 
 /// What a batch counts for besides its queries, so that the number of batches is bounded too.
 const BATCH_WEIGHT: usize = 1024;
+
+/// The replies to the end of a mode and to the request that begins it again.
+const BEGUN_AGAIN: &[u8] = b"ok\n\"ok\"\n";
+
+/// Lines that were taken together.
+struct Taken {
+    text: String,
+    weight: usize,
+    /// Whether the client then ended the mode, and began it again.
+    is_begun_again: bool,
+}
 
 /// The replies to a batch.
 struct Answer {
@@ -63,11 +75,11 @@ impl Session {
         let mut answers = FuturesOrdered::new();
         loop {
             while progress.takes_more()
-                && let Some((lines, weight)) = self.take_batch(mode, &mut progress.intake).await?
+                && let Some(taken) = self.take_batch(mode, &mut progress.intake).await?
             {
-                progress.weight += weight;
+                progress.weight += taken.weight;
                 // A task of its own, so that it goes on, and holds up nobody, while this client does not read.
-                let answer = tokio::spawn(look_up(self.shared.clone(), mode, lines, weight));
+                let answer = tokio::spawn(look_up(self.shared.clone(), mode, taken));
                 answers.push_back(AbortOnDropHandle::new(answer));
             }
             tokio::select! {
@@ -113,8 +125,8 @@ impl Session {
         self.send().await
     }
 
-    /// Takes the lines that have arrived, and what they weigh; `None` where there is none to be answered.
-    async fn take_batch(&mut self, mode: Mode, intake: &mut Intake) -> Result<Option<(String, usize)>, End> {
+    /// Takes the lines that have arrived; `None` where there is none to be answered.
+    async fn take_batch(&mut self, mode: Mode, intake: &mut Intake) -> Result<Option<Taken>, End> {
         let framing = self.connection.framing();
         let block = match self.connection.lines().complete() {
             Ok(block) => block,
@@ -130,9 +142,13 @@ impl Session {
         let text = batch.lines.join("\n");
         let Batch { bytes, stop, .. } = batch;
         self.connection.lines().consume(bytes);
+        let mut is_begun_again = false;
         match stop {
             Stop::Later => {}
-            Stop::End => *intake = Intake::End,
+            Stop::End => match self.take_beginning(mode) {
+                true => is_begun_again = true,
+                false => *intake = Intake::End,
+            },
             Stop::Refused(refused) => *intake = Intake::Fault(refused.into()),
         }
         // A user may have lost the permission since the switch.
@@ -140,15 +156,32 @@ impl Session {
             *intake = Intake::Fault(fault);
             return Ok(None);
         }
-        Ok((!text.is_empty()).then_some((text, bytes + BATCH_WEIGHT)))
+        let taken = Taken { text, weight: bytes + BATCH_WEIGHT, is_begun_again };
+        Ok((!taken.text.is_empty() || is_begun_again).then_some(taken))
+    }
+
+    /// Takes the request that begins the same mode again, if it has arrived. A server that has this one for its
+    /// upstream ends the mode after each batch, and must not wait for a round trip of ours each time.
+    fn take_beginning(&mut self, mode: Mode) -> bool {
+        let Ok(block) = self.connection.lines().complete() else { return false };
+        let Some(end) = memchr::memchr(b'\n', block) else { return false };
+        let request = std::str::from_utf8(&block[..end]).ok().and_then(|line| Request::parse(line).ok());
+        let is_same = request.flatten().is_some_and(|request| Mode::of(request.command()) == Some(mode));
+        if is_same {
+            self.connection.lines().consume(end + 1);
+        }
+        is_same
     }
 }
 
-async fn look_up(shared: Arc<Shared>, mode: Mode, text: String, weight: usize) -> Answer {
+async fn look_up(shared: Arc<Shared>, mode: Mode, Taken { text, weight, is_begun_again }: Taken) -> Answer {
     let started = Instant::now();
-    let lines: Vec<&str> = text.split('\n').collect();
+    let lines: Vec<&str> = text.split('\n').filter(|line| !line.is_empty()).collect();
     let mut replies = Vec::new();
     let end = answer(mode, &shared, &lines, &mut replies).await;
+    if is_begun_again && end.is_ok() {
+        replies.extend_from_slice(BEGUN_AGAIN);
+    }
     shared.statistics.record(lines.len(), started.elapsed());
     Answer { weight, replies, end }
 }

@@ -54,6 +54,14 @@ impl Breaker {
         matches!(*self.lock(), State::Open { .. })
     }
 
+    /// Returns how long the lane waits before it probes, if it is the one to do that.
+    pub(super) fn pause_before_probe(&self, lane: &'static str) -> Option<Duration> {
+        match *self.lock() {
+            State::Open { prober, pause } if prober == lane => Some(pause),
+            _ => None,
+        }
+    }
+
     /// A lane has failed. It is told how long to wait before it probes, if it is the one to do that.
     pub(super) fn failed(&self, lane: &'static str, error: &ClientError) -> Option<Duration> {
         let mut state = self.lock();

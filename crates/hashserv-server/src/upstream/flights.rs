@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use hashserv_client::ClientError;
+use hashserv_service::LateAnswers;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -25,7 +26,15 @@ pub(super) struct Ask<M: Mode> {
 pub(super) struct Flights<M: Mode> {
     /// In the order in which they were, or are to be, sent; with the time from which on they wait.
     order: VecDeque<(Arc<M::Question>, Instant)>,
-    waiting: HashMap<Arc<M::Question>, Vec<Waiting<M>>>,
+    waiting: HashMap<Arc<M::Question>, Waiters<M>>,
+}
+
+/// Those who wait for the answer to one question.
+#[derive(Debug)]
+struct Waiters<M: Mode> {
+    /// Whether the question is asked though nobody waits: the breaker does.
+    is_probe: bool,
+    callers: Vec<Waiting<M>>,
 }
 
 /// One who waits for an answer.
@@ -67,41 +76,70 @@ impl<M: Mode> Flights<M> {
         }
         for (number, question) in ask.questions {
             let waiting = Waiting { number, answers: ask.answers.clone() };
-            if let Some(others) = self.waiting.get_mut(&question) {
-                others.push(waiting);
+            if let Some(waiters) = self.waiting.get_mut(&question) {
+                waiters.callers.push(waiting);
                 continue;
             }
             let question = Arc::new(question);
-            self.waiting.insert(question.clone(), vec![waiting]);
+            let waiters = Waiters { is_probe: false, callers: vec![waiting] };
+            self.waiting.insert(question.clone(), waiters);
             self.order.push_back((question.clone(), Instant::now()));
             send(question);
         }
     }
 
-    /// Adds a question that nobody waits for, and that is asked nevertheless.
+    /// Adds a question that is asked whether anybody waits for it or not.
     pub(super) fn add_probe(&mut self) {
         let question = Arc::new(M::probe());
-        self.waiting.insert(question.clone(), Vec::new());
+        if let Some(waiters) = self.waiting.get_mut(&question) {
+            waiters.is_probe = true;
+            return;
+        }
+        self.waiting.insert(question.clone(), Waiters { is_probe: true, callers: Vec::new() });
         self.order.push_back((question, Instant::now()));
     }
 
-    /// Takes the reply to the earliest question, and hands the answer out.
+    /// Takes the reply to the earliest question, and hands the answer out. Where nobody waits for it any more it
+    /// is kept, so that whoever asks next finds it.
     ///
     /// # Errors
     ///
     /// [`ClientError::Protocol`] where nothing was asked, or the reply is not one to what was asked.
-    pub(super) fn answer(&mut self, reply: M::Reply) -> Result<(), ClientError> {
+    pub(super) fn answer(
+        &mut self,
+        reply: M::Reply,
+        late: Option<&dyn LateAnswers>,
+    ) -> Result<(), ClientError> {
         let Some((question, _)) = self.order.front() else {
             return Err(ClientError::Protocol("nothing was asked".to_owned()));
         };
         let answer = M::accept(question, reply)?;
-        self.hand_out(&answer);
+        let question = question.clone();
+        if !self.hand_out(&answer)
+            && let Some(late) = late
+        {
+            M::keep_late(&question, &answer, late);
+        }
         Ok(())
     }
 
     /// Counts the earliest question as unknown upstream.
     pub(super) fn skip(&mut self) {
         self.hand_out(&M::unknown());
+    }
+
+    /// Gives the earliest question up: whoever waits for it is told that the upstream is unavailable.
+    pub(super) fn give_up_earliest(&mut self) {
+        if let Some((question, _)) = self.order.pop_front() {
+            self.waiting.remove(&question);
+        }
+    }
+
+    /// Takes all questions that have no answer, and tells all who wait that there will be none in time.
+    pub(super) fn take_unanswered(&mut self) -> Self {
+        let mut taken = std::mem::replace(self, Flights::new());
+        taken.waiting.values_mut().for_each(|waiters| waiters.callers.clear());
+        taken
     }
 
     /// Tells all who wait that there will be no answer.
@@ -112,17 +150,18 @@ impl<M: Mode> Flights<M> {
     /// Drops the questions that nobody waits for any more.
     pub(super) fn drop_unwanted(&mut self) {
         let is_wanted = |waiting: &Waiting<M>| !waiting.answers.is_closed();
-        self.waiting.retain(|_, waiting| waiting.is_empty() || waiting.iter().any(is_wanted));
+        self.waiting.retain(|_, waiters| waiters.is_probe || waiters.callers.iter().any(is_wanted));
         self.order.retain(|(question, _)| self.waiting.contains_key(question));
     }
 
-    /// Gives the answer to all who wait for the earliest question.
-    fn hand_out(&mut self, answer: &M::Answer) {
-        let Some((question, _)) = self.order.pop_front() else { return };
-        for waiting in self.waiting.remove(&question).unwrap_or_default() {
-            // Whoever asked may have gone.
-            let _ = waiting.answers.send((waiting.number, answer.clone()));
+    /// Gives the answer to all who wait for the earliest question; returns whether anybody does.
+    fn hand_out(&mut self, answer: &M::Answer) -> bool {
+        let Some((question, _)) = self.order.pop_front() else { return false };
+        let mut is_wanted = false;
+        for waiting in self.waiting.remove(&question).map(|waiters| waiters.callers).unwrap_or_default() {
+            is_wanted |= waiting.answers.send((waiting.number, answer.clone())).is_ok();
         }
+        is_wanted
     }
 }
 
@@ -160,11 +199,11 @@ mod tests {
         let mut flights = Flights::new();
         let (mut first, _) = ask(&mut flights, &["1", "2"]);
         let (mut second, _) = ask(&mut flights, &["3"]);
-        flights.answer(unihash("a")).unwrap();
+        flights.answer(unihash("a"), None).unwrap();
         let a = Some(Unihash::from([0xaa; 32]));
         assert_eq!(answered(&mut first), (vec![(0, a)], false));
-        flights.answer(String::new()).unwrap();
-        flights.answer(unihash("c")).unwrap();
+        flights.answer(String::new(), None).unwrap();
+        flights.answer(unihash("c"), None).unwrap();
         let c = Some(Unihash::from([0xcc; 32]));
         assert_eq!(answered(&mut first), (vec![(1, None)], true));
         assert_eq!(answered(&mut second), (vec![(0, c)], true));
@@ -179,7 +218,7 @@ mod tests {
         let (mut second, sent) = ask(&mut flights, &["2", "3"]);
         assert_eq!(sent, ["3"]);
         for digit in ["a", "b", "c"] {
-            flights.answer(unihash(digit)).unwrap();
+            flights.answer(unihash(digit), None).unwrap();
         }
         let [a, b, c] = [[0xaa; 32], [0xbb; 32], [0xcc; 32]].map(|digest| Some(Unihash::from(digest)));
         assert_eq!(answered(&mut first).0, [(0, a.clone()), (2, a), (1, b.clone())]);
@@ -190,7 +229,7 @@ mod tests {
     fn a_question_may_be_asked_again_once_it_is_answered() {
         let mut flights = Flights::new();
         let (_answers, _) = ask(&mut flights, &["1"]);
-        flights.answer(String::new()).unwrap();
+        flights.answer(String::new(), None).unwrap();
         assert_eq!(ask(&mut flights, &["1"]).1, ["1"]);
     }
 
@@ -198,7 +237,7 @@ mod tests {
     fn all_who_wait_are_told_of_a_failure_and_have_what_was_answered() {
         let mut flights = Flights::new();
         let (mut first, _) = ask(&mut flights, &["1", "2"]);
-        flights.answer(String::new()).unwrap();
+        flights.answer(String::new(), None).unwrap();
         flights.fail();
         assert_eq!(answered(&mut first), (vec![(0, None)], true));
         assert!(flights.is_empty());
@@ -221,8 +260,25 @@ mod tests {
     }
 
     #[test]
+    fn probe_that_a_client_asks_too_is_asked_when_the_client_has_gone() {
+        let probe = GetMode::probe();
+        let mut flights = Flights::<GetMode>::new();
+        flights.add_probe();
+        let (answers, client) = mpsc::unbounded_channel();
+        flights.add(Ask { questions: vec![(0, probe.clone())], answers }, |_| panic!("it is asked already"));
+        drop(client);
+        flights.drop_unwanted();
+        assert_eq!(flights.len(), 1);
+        let (answers, _client) = mpsc::unbounded_channel();
+        let mut flights = Flights::<GetMode>::new();
+        flights.add(Ask { questions: vec![(0, probe)], answers }, drop);
+        flights.add_probe();
+        assert_eq!(flights.len(), 1);
+    }
+
+    #[test]
     fn a_reply_that_nothing_was_asked_for_is_an_error() {
         let mut flights = Flights::<ExistsMode>::new();
-        assert!(matches!(flights.answer(true), Err(ClientError::Protocol(_))));
+        assert!(matches!(flights.answer(true, None), Err(ClientError::Protocol(_))));
     }
 }

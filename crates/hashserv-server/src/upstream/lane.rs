@@ -1,12 +1,15 @@
 //! One connection to the upstream, shared by all who have questions of its kind.
 
-use std::pin::pin;
-use std::sync::Arc;
+mod draining;
+mod losses;
+mod writing;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hashserv_client::{Client, ClientError, ClientOptions, Target};
 use hashserv_protocol::Address;
-use hashserv_service::{RateLimitedWarning, Unavailable};
+use hashserv_service::{LateAnswers, RateLimitedWarning, Unavailable};
 use hashserv_transport::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -17,19 +20,16 @@ use super::breaker::Breaker;
 use super::failure::{Failure, describe, shorten};
 use super::flights::{Ask, Flights};
 use super::modes::Mode;
+use super::route::Route;
+use draining::Draining;
+use losses::Losses;
+use writing::{Writing, write};
 
 /// How many who ask may wait for the connection to take their questions.
 const MAX_QUEUED: usize = 1024;
 
 /// How many questions may be under way before no further ones are taken.
 const MAX_UNDER_WAY: usize = 65_536;
-
-/// How many questions are put into one write at most.
-const MAX_WRITE: usize = 4096;
-
-/// How often a lost connection is dialled anew before that counts as a failure, while questions wait and
-/// within the time that a question may take.
-const MAX_LOSSES: u32 = 3;
 
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(5 * 60);
@@ -44,7 +44,17 @@ pub(super) struct Shared {
     pub(super) client: ClientOptions,
     /// How long whoever asks waits, and how long nothing may arrive while questions wait.
     pub(super) timeout: Duration,
+    /// Which servers ask whom.
+    pub(super) route: Route,
+    /// Takes what comes when nobody waits for it any more.
+    pub(super) late: OnceLock<Arc<dyn LateAnswers>>,
     pub(super) closing: CancellationToken,
+}
+
+impl Shared {
+    fn late(&self) -> Option<&dyn LateAnswers> {
+        self.late.get().map(Arc::as_ref)
+    }
 }
 
 /// Where questions of one kind are asked.
@@ -72,14 +82,21 @@ impl Breakers {
         self.own.answered(lane);
     }
 
-    /// How long to wait before a probe, if it is this lane that probes.
-    fn failed(&self, lane: &'static str, Failure { error, is_outage }: &Failure) -> Option<Duration> {
+    fn failed(&self, lane: &'static str, Failure { error, is_outage }: &Failure) {
         if !is_outage {
             self.shared.breaker.reached(lane);
-            return self.own.failed(lane, error);
+            self.own.failed(lane, error);
+            return;
         }
-        let pause = self.shared.breaker.failed(lane, error);
-        if self.own.is_open() { pause.max(self.own.failed(lane, error)) } else { pause }
+        self.shared.breaker.failed(lane, error);
+        if self.own.is_open() {
+            self.own.failed(lane, error);
+        }
+    }
+
+    /// Returns how long to wait before a probe, if it is this lane that probes.
+    fn pause_before_probe(&self, lane: &'static str) -> Option<Duration> {
+        self.shared.breaker.pause_before_probe(lane).max(self.own.pause_before_probe(lane))
     }
 }
 
@@ -94,12 +111,23 @@ impl<M: Mode> Lane<M> {
             flights: Flights::new(),
             losses: Losses::default(),
             suspect: None,
+            alone: 0,
+            generation: 0,
+            draining: Draining::default(),
             unanswerable: RateLimitedWarning::default(),
             breakers: breakers.clone(),
             shared,
         };
         tokio::spawn(driver.run());
         Lane { queue, breakers }
+    }
+
+    /// Asks a question whose answer is of no interest, so that trouble with the upstream shows.
+    pub(super) fn try_out(&self) {
+        let (answers, mut receiver) = mpsc::unbounded_channel();
+        if self.queue.try_send(Ask { questions: vec![(0, M::probe())], answers }).is_ok() {
+            tokio::spawn(async move { receiver.recv().await });
+        }
     }
 
     /// Asks, and waits for the answers for as long as the upstream is given. What it has not answered by then is
@@ -128,25 +156,6 @@ impl<M: Mode> Lane<M> {
     }
 }
 
-/// Connections that were lost lately while questions were waiting.
-#[derive(Default)]
-struct Losses {
-    count: u32,
-    last: Option<Instant>,
-}
-
-impl Losses {
-    /// Counts a loss; `false` where there were too many within `window`.
-    fn is_bearable(&mut self, window: Duration) -> bool {
-        if self.last.is_some_and(|last| last.elapsed() > window) {
-            self.count = 0;
-        }
-        self.last = Some(Instant::now());
-        self.count += 1;
-        self.count <= MAX_LOSSES
-    }
-}
-
 /// The task behind a lane.
 struct Driver<M: Mode> {
     queue: mpsc::Receiver<Ask<M>>,
@@ -154,6 +163,12 @@ struct Driver<M: Mode> {
     losses: Losses,
     /// The question that waited for the next reply when a connection was lost, until there is one.
     suspect: Option<Arc<M::Question>>,
+    /// How many of the questions under way are sent alone, since one of them may be to blame for a loss.
+    alone: usize,
+    /// The version of the route that the connection told the upstream.
+    generation: u64,
+    /// Read on from connections that were silent for too long.
+    draining: Draining,
     unanswerable: RateLimitedWarning,
     breakers: Arc<Breakers>,
     shared: Arc<Shared>,
@@ -170,6 +185,12 @@ impl<M: Mode> Driver<M> {
     async fn drive(&mut self) {
         loop {
             if self.flights.is_empty() {
+                // Asked anew each time: a probe that came to nothing must not be the last.
+                if let Some(pause) = self.breakers.pause_before_probe(M::NAME) {
+                    self.turn_away(pause).await;
+                    self.flights.add_probe();
+                    continue;
+                }
                 let Some(ask) = self.queue.recv().await else { return };
                 // It may have been asked just before the upstream failed elsewhere.
                 if !self.breakers.is_open() {
@@ -181,10 +202,8 @@ impl<M: Mode> Driver<M> {
                 self.flights.fail();
                 self.losses = Losses::default();
                 self.suspect = None;
-                if let Some(pause) = self.breakers.failed(M::NAME, &failure) {
-                    self.turn_away(pause).await;
-                    self.flights.add_probe();
-                }
+                self.alone = 0;
+                self.breakers.failed(M::NAME, &failure);
             }
         }
     }
@@ -199,19 +218,25 @@ impl<M: Mode> Driver<M> {
             }
             debug!("the upstream is connected to anew when needed: {}", describe(&error));
             self.flights.drop_unwanted();
+            self.alone = self.flights.len();
         }
         Ok(())
     }
 
-    /// Whether to go on with another connection, after one was lost or refused. The question that waited when
-    /// that happened twice in a row counts as unknown: it may be the one that the upstream cannot answer.
+    /// Whether to go on with another connection, after one was lost or refused. The question that waited alone
+    /// when that happened twice in a row is given up: it may be the one that the upstream cannot answer. Where
+    /// the upstream refused it, or answered nonsense, it counts as unknown.
     fn is_bearable(&mut self, error: &ClientError) -> bool {
         let Some(front) = self.flights.unanswered().next().cloned() else {
-            return error.is_lost() || matches!(error, ClientError::Refused(_));
+            return self.is_bearable_idle(error);
         };
         let silent = matches!(error, ClientError::Timeout { .. });
         if silent || !self.losses.is_bearable(self.shared.timeout) {
             return false;
+        }
+        let stands_alone = M::BATCH == 1 || self.alone > 0 || self.flights.len() == 1;
+        if !stands_alone {
+            return true;
         }
         if self.suspect.as_ref() != Some(&front) {
             self.suspect = Some(front);
@@ -222,19 +247,42 @@ impl<M: Mode> Driver<M> {
             return false;
         }
         self.unanswerable.log(format_args!(
-            "the upstream {} has no good answer to {}, which counts as unknown: {}",
+            "the upstream {} has no good answer to {}, which is answered without it: {}",
             self.shared.address,
             shorten(&format!("{front:?}")),
             describe(error)
         ));
-        self.flights.skip();
+        // A close without a reply is trouble of the upstream, and says nothing about the question.
+        if error.is_lost() {
+            self.flights.give_up_earliest();
+        } else {
+            self.flights.skip();
+        }
+        self.alone = self.alone.saturating_sub(1);
         true
     }
 
+    /// Whether to go on with another connection when there is a question again, after one ended on which none
+    /// was open.
+    fn is_bearable_idle(&self, error: &ClientError) -> bool {
+        if matches!(error, ClientError::Protocol(_)) {
+            self.unanswerable.log(format_args!(
+                "the upstream {} sent what nobody asked for, and is connected to again: {}",
+                self.shared.address,
+                describe(error)
+            ));
+            return true;
+        }
+        error.is_lost() || matches!(error, ClientError::Refused(_))
+    }
+
     /// A connection that is logged in, and in its mode. The dialer and the client bound the wait for it.
-    async fn open(&self) -> Result<(M::Sender, M::Receiver), ClientError> {
+    async fn open(&mut self) -> Result<(M::Sender, M::Receiver), ClientError> {
         let target = Target::new(self.shared.dialer.clone(), self.shared.address.clone());
-        M::open(&mut Client::new(target, self.shared.client.clone())).await
+        // Before what it stands for, so that no change is missed.
+        self.generation = self.shared.route.generation();
+        let options = ClientOptions { via: self.shared.route.via(), ..self.shared.client.clone() };
+        M::open(&mut Client::new(target, options)).await
     }
 
     /// Uses a connection until it fails, or nobody has needed it for a while.
@@ -246,23 +294,23 @@ impl<M: Mode> Driver<M> {
             let _ = unsent.send(question);
         };
         self.flights.unanswered().cloned().for_each(send);
-        let mut writing = pin!(write::<M>(to_send, sender));
-        let mut replies = Vec::new();
+        let mut writing: Writing = Box::pin(write::<M>(to_send, sender, self.alone));
         loop {
-            let limit = self.flights.len().max(1);
             let received = M::last_received(&receiver);
             let quiet = self.flights.earliest().map_or(received, |asked| asked.max(received));
             let patience = if self.flights.is_empty() { IDLE } else { self.shared.timeout };
             tokio::select! {
                 // What has arrived counts before the time is up.
                 biased;
-                result = M::receive(&mut receiver, &mut replies, limit) => {
-                    self.deliver(&mut replies)?;
-                    result?;
-                }
+                replies = M::receive(&mut receiver) => self.deliver(replies?)?,
                 written = &mut writing => return written,
                 ask = self.queue.recv(), if self.takes_more() => {
                     let Some(ask) = ask else { return Ok(()) };
+                    if self.generation != self.shared.route.generation() {
+                        // The upstream must know for whom it is asked: all is asked on a new connection.
+                        self.flights.add(ask, drop);
+                        return Ok(());
+                    }
                     if !self.is_behind() {
                         self.flights.add(ask, send);
                     }
@@ -271,8 +319,12 @@ impl<M: Mode> Driver<M> {
                     if M::last_received(&receiver) > received {
                         continue;
                     }
-                    let silent = Err(ClientError::Timeout { after: patience });
-                    return if self.flights.is_empty() { Ok(()) } else { silent };
+                    if self.flights.is_empty() {
+                        return Ok(());
+                    }
+                    let flights = self.flights.take_unanswered();
+                    self.draining.add(self.shared.clone(), flights, receiver, writing, unsent);
+                    return Err(ClientError::Timeout { after: patience });
                 }
             }
         }
@@ -288,12 +340,10 @@ impl<M: Mode> Driver<M> {
         self.flights.len() < MAX_UNDER_WAY || self.is_behind()
     }
 
-    fn deliver(&mut self, replies: &mut Vec<M::Reply>) -> Result<(), ClientError> {
-        if replies.is_empty() {
-            return Ok(());
-        }
-        for reply in replies.drain(..) {
-            self.flights.answer(reply)?;
+    fn deliver(&mut self, replies: Vec<M::Reply>) -> Result<(), ClientError> {
+        self.alone = self.alone.saturating_sub(replies.len());
+        for reply in replies {
+            self.flights.answer(reply, self.shared.late())?;
         }
         self.suspect = None;
         self.breakers.answered(M::NAME);
@@ -309,35 +359,5 @@ impl<M: Mode> Driver<M> {
         while let Ok(Some(ask)) = timeout_at(end, self.queue.recv()).await {
             drop(ask);
         }
-    }
-}
-
-/// Sends questions as they come, those that have gathered in one write.
-async fn write<M: Mode>(
-    mut unsent: mpsc::UnboundedReceiver<Arc<M::Question>>,
-    mut sender: M::Sender,
-) -> Result<(), ClientError> {
-    let mut questions = Vec::new();
-    while unsent.recv_many(&mut questions, MAX_WRITE).await > 0 {
-        M::send(&mut sender, &questions).await?;
-        questions.clear();
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn connections_may_be_lost_now_and_then_but_not_all_the_time() {
-        let window = Duration::from_secs(5);
-        let mut losses = Losses::default();
-        for _ in 0..10 {
-            assert!(losses.is_bearable(window));
-            tokio::time::advance(window + Duration::from_millis(1)).await;
-        }
-        let bearable: Vec<bool> = (0..5).map(|_| losses.is_bearable(window)).collect();
-        assert_eq!(bearable, [true, true, true, false, false]);
     }
 }

@@ -5,11 +5,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use hashserv_client::{
-    CallReceiver, CallSender, Client, ClientError, Exists, GetLines, MAX_QUERY, Query, QuerySender,
-    ReplyReceiver,
+    BatchReceiver, BatchSender, CallReceiver, CallSender, Client, ClientError, Exists, GetLines, MAX_QUERY,
+    Query,
 };
 use hashserv_protocol::Call;
-use hashserv_storage::{UnifiedRow, Unihash};
+use hashserv_service::LateAnswers;
+use hashserv_storage::{TaskKey, UnifiedRow, Unihash};
 use tokio::time::Instant;
 
 mod row;
@@ -33,6 +34,9 @@ pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
     /// Whether every answer is short, so that an upstream fails as a whole that is silent about one.
     const SHORT: bool;
 
+    /// Number of questions that are answered as a whole or not at all, at most.
+    const BATCH: usize;
+
     /// A question that no task asks, to try the upstream with.
     fn probe() -> Self::Question;
 
@@ -46,24 +50,30 @@ pub(super) trait Mode: Debug + Send + Sync + Sized + 'static {
         client: &mut Client,
     ) -> impl Future<Output = Result<(Self::Sender, Self::Receiver), ClientError>> + Send;
 
+    /// Sends questions that are answered as a whole.
     fn send(
         sender: &mut Self::Sender,
         questions: &[Arc<Self::Question>],
     ) -> impl Future<Output = Result<(), ClientError>> + Send;
 
-    /// Waits for replies, and appends at most `limit` to `replies`. Cancellation safe.
+    /// Waits for the replies to what was sent together. Cancellation safe.
     fn receive(
         receiver: &mut Self::Receiver,
-        replies: &mut Vec<Self::Reply>,
-        limit: usize,
-    ) -> impl Future<Output = Result<(), ClientError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Self::Reply>, ClientError>> + Send;
 
     /// When anything last arrived.
     fn last_received(receiver: &Self::Receiver) -> Instant;
 
     /// Takes a reply for the answer to the question.
     fn accept(question: &Self::Question, reply: Self::Reply) -> Result<Self::Answer, ClientError>;
+
+    /// Keeps an answer that nobody waits for any more.
+    fn keep_late(question: &Self::Question, answer: &Self::Answer, late: &dyn LateAnswers);
 }
+
+/// Number of look-ups whose replies are counted together: many enough to cost nothing, few enough that a slow
+/// upstream has some to hand out in time.
+const COUNTED_TOGETHER: usize = 256;
 
 /// Which unihash a task has; in `get-stream`.
 #[derive(Debug)]
@@ -82,11 +92,12 @@ impl Mode for GetMode {
     type Question = (String, String);
     type Reply = String;
     type Answer = Option<Unihash>;
-    type Sender = QuerySender<GetLines>;
-    type Receiver = ReplyReceiver<GetLines>;
+    type Sender = BatchSender<GetLines>;
+    type Receiver = BatchReceiver<GetLines>;
 
     const NAME: &'static str = "get-stream";
     const SHORT: bool = true;
+    const BATCH: usize = COUNTED_TOGETHER;
 
     fn probe() -> Self::Question {
         (row::PROBE_METHOD.to_owned(), row::PROBE_HASH.to_owned())
@@ -101,7 +112,7 @@ impl Mode for GetMode {
     }
 
     async fn open(client: &mut Client) -> Result<(Self::Sender, Self::Receiver), ClientError> {
-        client.pipeline().await
+        client.batches().await
     }
 
     async fn send(sender: &mut Self::Sender, questions: &[Arc<Self::Question>]) -> Result<(), ClientError> {
@@ -110,12 +121,8 @@ impl Mode for GetMode {
         sender.send(&queries).await
     }
 
-    async fn receive(
-        receiver: &mut Self::Receiver,
-        replies: &mut Vec<Self::Reply>,
-        limit: usize,
-    ) -> Result<(), ClientError> {
-        receiver.receive(replies, limit).await
+    async fn receive(receiver: &mut Self::Receiver) -> Result<Vec<Self::Reply>, ClientError> {
+        receiver.receive().await
     }
 
     fn last_received(receiver: &Self::Receiver) -> Instant {
@@ -125,17 +132,24 @@ impl Mode for GetMode {
     fn accept(_: &Self::Question, reply: String) -> Result<Self::Answer, ClientError> {
         Ok(if reply.is_empty() { None } else { Some(Unihash::from_stored(&reply)) })
     }
+
+    fn keep_late((method, taskhash): &Self::Question, answer: &Self::Answer, late: &dyn LateAnswers) {
+        if let Some(unihash) = answer {
+            late.unihash(TaskKey { method, taskhash }, unihash.clone());
+        }
+    }
 }
 
 impl Mode for ExistsMode {
     type Question = Unihash;
     type Reply = bool;
     type Answer = bool;
-    type Sender = QuerySender<Exists>;
-    type Receiver = ReplyReceiver<Exists>;
+    type Sender = BatchSender<Exists>;
+    type Receiver = BatchReceiver<Exists>;
 
     const NAME: &'static str = "exists-stream";
     const SHORT: bool = true;
+    const BATCH: usize = COUNTED_TOGETHER;
 
     fn probe() -> Self::Question {
         Unihash::from([0; 32])
@@ -150,7 +164,7 @@ impl Mode for ExistsMode {
     }
 
     async fn open(client: &mut Client) -> Result<(Self::Sender, Self::Receiver), ClientError> {
-        client.pipeline().await
+        client.batches().await
     }
 
     async fn send(sender: &mut Self::Sender, questions: &[Arc<Self::Question>]) -> Result<(), ClientError> {
@@ -158,12 +172,8 @@ impl Mode for ExistsMode {
         sender.send(&queries).await
     }
 
-    async fn receive(
-        receiver: &mut Self::Receiver,
-        replies: &mut Vec<Self::Reply>,
-        limit: usize,
-    ) -> Result<(), ClientError> {
-        receiver.receive(replies, limit).await
+    async fn receive(receiver: &mut Self::Receiver) -> Result<Vec<Self::Reply>, ClientError> {
+        receiver.receive().await
     }
 
     fn last_received(receiver: &Self::Receiver) -> Instant {
@@ -173,6 +183,9 @@ impl Mode for ExistsMode {
     fn accept(_: &Self::Question, reply: bool) -> Result<Self::Answer, ClientError> {
         Ok(reply)
     }
+
+    /// Existence is not kept.
+    fn keep_late(_: &Self::Question, _: &Self::Answer, _: &dyn LateAnswers) {}
 }
 
 impl Mode for RowMode {
@@ -184,6 +197,7 @@ impl Mode for RowMode {
 
     const NAME: &'static str = "get-outhash";
     const SHORT: bool = false;
+    const BATCH: usize = 1;
 
     fn probe() -> Self::Question {
         RowQuestion::probe()
@@ -206,13 +220,8 @@ impl Mode for RowMode {
         sender.send(&calls).await
     }
 
-    async fn receive(
-        receiver: &mut Self::Receiver,
-        replies: &mut Vec<Self::Reply>,
-        _: usize,
-    ) -> Result<(), ClientError> {
-        replies.push(receiver.receive().await?);
-        Ok(())
+    async fn receive(receiver: &mut Self::Receiver) -> Result<Vec<Self::Reply>, ClientError> {
+        Ok(vec![receiver.receive().await?])
     }
 
     fn last_received(receiver: &Self::Receiver) -> Instant {
@@ -221,6 +230,12 @@ impl Mode for RowMode {
 
     fn accept(question: &Self::Question, reply: Self::Reply) -> Result<Self::Answer, ClientError> {
         Ok(reply.map(|row| question.accept(row)).transpose()?.flatten().map(Arc::new))
+    }
+
+    fn keep_late(_: &Self::Question, answer: &Self::Answer, late: &dyn LateAnswers) {
+        if let Some(row) = answer {
+            late.row(row.clone());
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl Running {
     /// A client that has said the handshake.
     async fn client(&self) -> BufReader<UnixStream> {
         let mut client = UnixStream::connect(self.socket("one")).await.unwrap();
-        client.write_all(Hello { needs_headers: false }.encode().as_bytes()).await.unwrap();
+        client.write_all(Hello::default().encode().as_bytes()).await.unwrap();
         BufReader::new(client)
     }
 }

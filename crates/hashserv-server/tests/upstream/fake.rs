@@ -1,5 +1,6 @@
 //! Upstreams that follow a script.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,12 +59,17 @@ impl Drop for FakeUpstream {
 pub(crate) struct Peer {
     lines: Lines<BufReader<OwnedReadHalf>>,
     write: OwnedWriteHalf,
+    asked: usize,
+    answered: usize,
+    /// The numbers of the queries after which the stream mode is to end and begin again.
+    ends: VecDeque<usize>,
 }
 
 impl Peer {
     fn new(stream: TcpStream) -> Self {
         let (read, write) = stream.into_split();
-        Peer { lines: BufReader::new(read).lines(), write }
+        let lines = BufReader::new(read).lines();
+        Peer { lines, write, asked: 0, answered: 0, ends: VecDeque::new() }
     }
 
     /// The next line; `None` at the end.
@@ -78,10 +84,58 @@ impl Peer {
 
     /// Takes the handshake.
     pub(crate) async fn greeted(mut self) -> Self {
-        for expected in ["OEHASHEQUIV 1.1", "needs-headers: false", ""] {
+        for expected in ["OEHASHEQUIV 1.1", "needs-headers: false"] {
             assert_eq!(self.line().await.as_deref(), Some(expected));
         }
+        let via = self.line().await.unwrap();
+        assert!(via.starts_with("hashserv-via: "), "{via}");
+        assert_eq!(self.line().await.as_deref(), Some(""));
         self
+    }
+
+    /// The next query in a stream mode; `None` at the end. The mode is ended and begun again where it is asked
+    /// for, once all is answered.
+    pub(crate) async fn query(&mut self) -> Option<String> {
+        loop {
+            let line = self.line().await?;
+            if line != "END" {
+                self.asked += 1;
+                return Some(line);
+            }
+            self.end().await;
+        }
+    }
+
+    /// Takes the rest of the end of the mode.
+    async fn end(&mut self) {
+        self.line().await;
+        self.ends.push_back(self.asked);
+        self.send_ends().await;
+    }
+
+    /// Answers a query.
+    pub(crate) async fn answer(&mut self, reply: &str) {
+        self.send(&format!("{reply}\n")).await;
+        self.answered().await;
+    }
+
+    /// Counts a query as answered.
+    pub(crate) async fn answered(&mut self) {
+        self.answered += 1;
+        self.send_ends().await;
+    }
+
+    /// Waits until the client asks for the end of the mode, and confirms it.
+    pub(crate) async fn ended(&mut self) {
+        assert_eq!(self.line().await.as_deref(), Some("END"));
+        self.end().await;
+    }
+
+    async fn send_ends(&mut self) {
+        while self.ends.front() == Some(&self.answered) {
+            self.ends.pop_front();
+            self.send("ok\n\"ok\"\n").await;
+        }
     }
 
     /// Takes the handshake, and the switch to this mode.
@@ -101,7 +155,7 @@ impl Peer {
     pub(crate) async fn taskhashes(&mut self, count: usize) -> Vec<String> {
         let mut taskhashes = Vec::with_capacity(count);
         while taskhashes.len() < count {
-            let Some(line) = self.line().await else { break };
+            let Some(line) = self.query().await else { break };
             taskhashes.push(line.split_once(' ').unwrap().1.to_owned());
         }
         taskhashes
@@ -110,12 +164,12 @@ impl Peer {
     /// Answers every query with its taskhash, to the end.
     pub(crate) async fn echo(mut self) {
         while let [taskhash] = &self.taskhashes(1).await[..] {
-            self.send(&format!("{taskhash}\n")).await;
+            self.answer(taskhash).await;
         }
     }
 
-    /// Reads to the end, and says nothing.
+    /// Reads to the end, and says nothing to what it is asked.
     pub(crate) async fn silence(mut self) {
-        while self.line().await.is_some() {}
+        while self.query().await.is_some() {}
     }
 }

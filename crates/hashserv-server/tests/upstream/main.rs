@@ -4,10 +4,13 @@
 mod backfill;
 mod breaking;
 mod chain;
+mod circles;
 mod closing;
 mod fake;
 mod hindered;
+mod late;
 mod log;
+mod out_of_step;
 mod policy;
 mod recovering;
 mod rows;

@@ -13,7 +13,7 @@ use crate::fake::FakeUpstream;
 use crate::hindered::hindered;
 use crate::log::Log;
 use crate::scripted::{Answer, Scripted};
-use crate::support::{self, PATIENT, hash, report, storage, unihash, upstream};
+use crate::support::{self, PATIENT, SHORT, hash, report, storage, unihash, upstream};
 
 async fn service(upstream: &Arc<Scripted>) -> (Service, Arc<dyn Storage>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -37,7 +37,7 @@ async fn what_is_unknown_upstream_is_asked_once_in_a_while() {
         assert!(equivalence.task_row(key).await.unwrap().is_none());
         assert!(equivalence.outhash_row(outhash, &taskhash).await.unwrap().is_none());
     }
-    assert_eq!(upstream.asked(), 4, "once for each kind of question");
+    assert_eq!(upstream.asked(), 3 + 3, "once for each kind of question, but every time for the output");
 }
 
 #[tokio::test]
@@ -113,7 +113,9 @@ async fn invalid_unihashes_among_good_ones_are_unknown_and_do_not_flood_the_log(
         Box::pin(async move {
             let mut peer = peer.getting().await;
             peer.taskhashes(4).await;
-            peer.send(&format!("{}\n${{@bb.fatal('x y')}}\nabc\n{}\n", hash(1), hash(3))).await;
+            for reply in [&hash(1), "${@bb.fatal('x y')}", "abc", &hash(3)] {
+                peer.answer(reply).await;
+            }
             peer.silence().await;
         })
     })
@@ -146,7 +148,7 @@ async fn what_cannot_be_kept_is_answered_all_the_same_but_no_report_is() {
     assert!(equivalence.report(vec![report(1, 10)]).await.is_err());
     let warnings = log.lines(Level::WARN);
     assert!(
-        warnings.len() == 1 && warnings[0].contains("not kept: the database failed: no space left"),
+        warnings.len() == 1 && warnings[0].ends_with("the database failed: no space left"),
         "{warnings:?}"
     );
 }
@@ -158,6 +160,65 @@ async fn a_row_that_no_database_takes_counts_as_unknown() {
     let (one, outhash) = (hash(1), OuthashKey { method: "m", outhash: "a\0b" });
     assert!(service.equivalence().outhash_row(outhash, &one).await.unwrap().is_none());
     assert!(storage.outhash_row(outhash).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn report_finds_what_the_upstream_did_not_know_a_moment_ago() {
+    let upstream = Scripted::new(Answer::Unknown);
+    let (service, storage, _directory) = service(&upstream).await;
+    let equivalence = service.equivalence();
+    let (output, task) = (hash(10), hash(1));
+    let output = OuthashKey { method: "m", outhash: &output };
+    assert_eq!(equivalence.report(vec![report(2, 20)]).await.unwrap(), [unihash(2)]);
+    assert!(equivalence.outhash_row(output, &task).await.unwrap().is_none());
+    upstream.set(Answer::Unihash(unihash(5)));
+    assert_eq!(equivalence.report(vec![report(1, 10)]).await.unwrap(), [unihash(5)]);
+    // Without a unihash too.
+    let (other, task) = (hash(30), hash(3));
+    let other = OuthashKey { method: "m", outhash: &other };
+    let row = equivalence.outhash_row_alone(other, &task).await.unwrap().unwrap();
+    assert_eq!(row.outhash, hash(30));
+    assert_eq!(storage.unified_outhash_row(other).await.unwrap().unwrap().unihash, unihash(5));
+}
+
+#[tokio::test]
+async fn look_ups_are_answered_in_time_while_the_database_does_not_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = hindered(directory.path()).await;
+    let upstream = Scripted::with_timeout(Answer::Unihash(unihash(5)), SHORT);
+    let service = Service::new(storage.clone(), Some(upstream), &ServiceOptions::default());
+    let equivalence = service.equivalence();
+    let hashes = [1, 2, 30, 40].map(hash);
+    let [one, two] = [0, 1].map(|number| TaskKey { method: "m", taskhash: &hashes[number] });
+    let [three, four] = [2, 3].map(|number| OuthashKey { method: "m", outhash: &hashes[number] });
+    let asking = async {
+        assert_eq!(equivalence.unihash(one).await.unwrap(), Some(unihash(5)));
+        assert_eq!(equivalence.task_row(two).await.unwrap().unwrap().unihash, unihash(5));
+        assert_eq!(equivalence.outhash_row(three, &hashes[0]).await.unwrap().unwrap().unihash, unihash(5));
+        assert_eq!(equivalence.outhash_row_alone(four, &hashes[0]).await.unwrap().unwrap().outhash, hash(40));
+    };
+    tokio::time::timeout(PATIENT, asking).await.expect("the database is not waited for");
+    assert_eq!(equivalence.pending_backfill(), 4);
+    storage.hindrance().let_through(1000);
+    equivalence.wait_for_backfill().await;
+    assert_eq!(storage.unihashes(&[one]).await.unwrap(), [Some(unihash(5))]);
+    assert!(storage.task_row(two).await.unwrap().is_some());
+    assert!(storage.unified_outhash_row(three).await.unwrap().is_some());
+    assert!(storage.outhash_row(four).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn hash_that_no_database_indexes_is_answered_and_neither_kept_nor_a_harm_to_others() {
+    let upstream = Scripted::new(Answer::Unihash(unihash(5)));
+    let (service, storage, _directory) = service(&upstream).await;
+    let (good, long) = (hash(1), "x".repeat(5000));
+    let keys = [&good, &long].map(|taskhash| TaskKey { method: "m", taskhash });
+    assert_eq!(service.equivalence().unihashes(&keys).await.unwrap(), [5, 5].map(|n| Some(unihash(n))));
+    let output = OuthashKey { method: "m", outhash: &long };
+    assert!(service.equivalence().outhash_row(output, &good).await.unwrap().is_none());
+    service.equivalence().wait_for_backfill().await;
+    assert_eq!(storage.unihashes(&keys).await.unwrap(), [Some(unihash(5)), None]);
+    assert_eq!(service.equivalence().lost_backfill(), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hashserv_protocol::Address;
 use hashserv_server::ClientUpstream;
-use hashserv_service::Unavailable;
+use hashserv_service::{Unavailable, Upstream};
+use hashserv_storage::TaskKey;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::Level;
@@ -25,7 +26,7 @@ async fn what_a_lost_connection_left_unanswered_is_asked_again() {
                 return peer.echo().await;
             }
             for taskhash in &peer.taskhashes(5).await[..2] {
-                peer.send(&format!("{taskhash}\n")).await;
+                peer.answer(taskhash).await;
             }
         })
     })
@@ -43,7 +44,8 @@ async fn an_idle_connection_may_be_closed_any_number_of_times() {
         Box::pin(async move {
             let mut peer = peer.getting().await;
             let taskhash = peer.taskhashes(1).await.remove(0);
-            peer.send(&format!("{taskhash}\n")).await;
+            peer.answer(&taskhash).await;
+            peer.ended().await;
         })
     })
     .await;
@@ -140,16 +142,16 @@ async fn one_that_was_silent_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_question_at_which_connections_are_closed_is_unknown_and_the_others_are_answered() {
+async fn a_question_that_is_refused_is_unknown_and_the_others_are_answered() {
     let log = Log::capture();
     let fake = FakeUpstream::start(|_, peer| {
         Box::pin(async move {
             let mut peer = peer.getting().await;
             while let [taskhash] = &peer.taskhashes(1).await[..] {
                 if *taskhash == hash(2) {
-                    return;
+                    return peer.send("{\"invoke-error\": {\"message\": \"no\"}}\n").await;
                 }
-                peer.send(&format!("{taskhash}\n")).await;
+                peer.answer(taskhash).await;
             }
         })
     })
@@ -158,9 +160,49 @@ async fn a_question_at_which_connections_are_closed_is_unknown_and_the_others_ar
     let (one, other) = tokio::join!(get(&upstream, [1, 2, 3]), get(&upstream, [2, 4]));
     assert_eq!(one, Ok(vec![Some(unihash(1)), None, Some(unihash(3))]));
     assert_eq!(other, Ok(vec![None, Some(unihash(4))]));
-    assert_eq!(fake.accepted(), 3);
+    assert_eq!(fake.accepted(), 4);
     let warnings = log.lines(Level::WARN);
-    assert!(warnings.len() == 1 && warnings[0].contains("counts as unknown"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("is answered without it"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn close_without_a_reply_makes_nothing_unknown_and_the_others_are_answered() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            while let [taskhash] = &peer.taskhashes(1).await[..] {
+                if *taskhash == hash(2) {
+                    return;
+                }
+                peer.answer(taskhash).await;
+            }
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    let taskhashes = [1, 2, 3].map(hash);
+    let keys: Vec<_> = taskhashes.iter().map(|taskhash| TaskKey { method: "m", taskhash }).collect();
+    let found = upstream.unihashes(&keys).await;
+    assert_eq!(found, [Ok(Some(unihash(1))), Err(Unavailable), Ok(Some(unihash(3)))]);
+}
+
+#[tokio::test]
+async fn upstream_that_is_wrong_is_warned_of_before_anybody_asks() {
+    let log = Log::capture();
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.greeted().await;
+            peer.line().await;
+            peer.send("{\"invoke-error\": {\"message\": \"Unable to authenticate as me\"}}\n").await;
+        })
+    })
+    .await;
+    let upstream = upstream(&fake.address, PATIENT);
+    assert_eq!(fake.accepted(), 0);
+    upstream.try_out();
+    until("it is tried", async || !log.lines(Level::WARN).is_empty()).await;
+    let warnings = log.lines(Level::WARN);
+    assert!(warnings.len() == 1 && warnings[0].contains("Unable to authenticate as me"), "{warnings:?}");
 }
 
 #[tokio::test]
@@ -178,7 +220,5 @@ async fn a_probe_whose_connection_is_lost_is_not_the_last() {
     .await;
     let upstream = upstream(&fake.address, PATIENT);
     assert_eq!(get(&upstream, 0..10).await, Err(Unavailable));
-    // Time runs as fast as it may from here on.
-    tokio::time::pause();
     until("it is used again", async || get(&upstream, [1]).await == Ok(vec![Some(unihash(1))])).await;
 }

@@ -1,18 +1,20 @@
 //! Upstreams without a network.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hashserv_service::{Unavailable, Upstream};
 use hashserv_storage::{Details, OuthashKey, OuthashRow, TaskKey, UnifiedRow, Unihash};
 
-use crate::support::hash;
+use crate::support::{PATIENT, hash};
 
 /// An upstream that gives every question the same kind of answer.
 #[derive(Debug)]
 pub(crate) struct Scripted {
-    answer: Answer,
+    answer: Mutex<Answer>,
+    timeout: Duration,
     asked: AtomicUsize,
 }
 
@@ -25,7 +27,16 @@ pub(crate) enum Answer {
 
 impl Scripted {
     pub(crate) fn new(answer: Answer) -> Arc<Self> {
-        Arc::new(Scripted { answer, asked: AtomicUsize::new(0) })
+        Self::with_timeout(answer, PATIENT)
+    }
+
+    pub(crate) fn with_timeout(answer: Answer, timeout: Duration) -> Arc<Self> {
+        Arc::new(Scripted { answer: Mutex::new(answer), timeout, asked: AtomicUsize::new(0) })
+    }
+
+    /// Has it answer otherwise from now on.
+    pub(crate) fn set(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -34,7 +45,7 @@ impl Scripted {
 
     fn answer(&self) -> Result<Option<Unihash>, Unavailable> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        match &self.answer {
+        match &*self.answer.lock().unwrap() {
             Answer::Unknown => Ok(None),
             Answer::Unavailable => Err(Unavailable),
             Answer::Unihash(unihash) => Ok(Some(unihash.clone())),
@@ -61,6 +72,10 @@ impl Scripted {
 
 #[async_trait]
 impl Upstream for Scripted {
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Vec<Result<Option<Unihash>, Unavailable>> {
         keys.iter().map(|_| self.answer()).collect()
     }

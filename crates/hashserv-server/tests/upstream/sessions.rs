@@ -20,7 +20,7 @@ async fn a_large_batch_of_a_client_is_asked_as_a_whole() {
         Box::pin(async move {
             let mut peer = peer.getting().await;
             for taskhash in peer.taskhashes(5_000).await {
-                peer.send(&format!("{taskhash}\n")).await;
+                peer.answer(&taskhash).await;
             }
             peer.silence().await;
         })
@@ -32,6 +32,30 @@ async fn a_large_batch_of_a_client_is_asked_as_a_whole() {
     assert_eq!(found, (0..5_000).map(|number| Some(hash(number))).collect::<Vec<_>>());
     // The mode ends as it does without an upstream.
     assert!(client.ping().await.unwrap().alive);
+}
+
+#[tokio::test]
+async fn batches_that_end_the_mode_and_begin_it_again_wait_for_the_upstream_together() {
+    let fake = FakeUpstream::start(|_, peer| {
+        Box::pin(async move {
+            let mut peer = peer.getting().await;
+            for taskhash in peer.taskhashes(3).await {
+                peer.answer(&taskhash).await;
+            }
+            peer.silence().await;
+        })
+    })
+    .await;
+    let server = Running::start(Some(Arc::new(upstream(&fake.address, PATIENT)))).await;
+    let mut socket = TcpStream::connect(server.address.to_string()).await.unwrap();
+    let begin = "{\"get-stream\": null}\n";
+    let [one, two, three] = [1, 2, 3].map(hash);
+    let lines =
+        format!("OEHASHEQUIV 1.1\n\n{begin}m {one}\nm {two}\nEND\n{begin}END\n{begin}m {three}\nEND\nnull\n");
+    socket.write_all(lines.as_bytes()).await.unwrap();
+    let mut replies = String::new();
+    tokio::time::timeout(PATIENT / 2, socket.read_to_string(&mut replies)).await.unwrap().unwrap();
+    assert_eq!(replies, format!("\"ok\"\n{one}\n{two}\nok\n\"ok\"\nok\n\"ok\"\n{three}\nok\n"));
 }
 
 #[tokio::test]

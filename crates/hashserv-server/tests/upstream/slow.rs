@@ -15,16 +15,19 @@ use crate::fake::FakeUpstream;
 use crate::log::Log;
 use crate::support::{PATIENT, get, hash, row, unihash, until, upstream};
 
-/// Asks for the unihashes of five tasks.
-async fn get_five(upstream: &impl Upstream) -> Vec<Result<Option<Unihash>, Unavailable>> {
-    let taskhashes = [0, 1, 2, 3, 4].map(hash);
+/// Number of questions that are answered as a whole.
+const TOGETHER: usize = 256;
+
+/// Asks for the unihashes of more tasks than are answered as a whole.
+async fn get_many(upstream: &impl Upstream) -> Vec<Result<Option<Unihash>, Unavailable>> {
+    let taskhashes: Vec<String> = (0..TOGETHER + 5).map(hash).collect();
     let keys: Vec<_> = taskhashes.iter().map(|taskhash| TaskKey { method: "m", taskhash }).collect();
     upstream.unihashes(&keys).await
 }
 
-fn two_of_five() -> Vec<Result<Option<Unihash>, Unavailable>> {
-    let answer = |number| if number < 2 { Ok(Some(unihash(number))) } else { Err(Unavailable) };
-    (0..5).map(answer).collect()
+fn all_but_five() -> Vec<Result<Option<Unihash>, Unavailable>> {
+    let answer = |number| if number < TOGETHER { Ok(Some(unihash(number))) } else { Err(Unavailable) };
+    (0..TOGETHER + 5).map(answer).collect()
 }
 
 #[tokio::test]
@@ -32,16 +35,16 @@ async fn what_came_in_time_is_handed_out() {
     let fake = FakeUpstream::start(|_, peer| {
         Box::pin(async move {
             let mut peer = peer.getting().await;
-            for taskhash in &peer.taskhashes(5).await[..2] {
-                peer.send(&format!("{taskhash}\n")).await;
+            for taskhash in &peer.taskhashes(TOGETHER + 5).await[..TOGETHER + 2] {
+                peer.answer(taskhash).await;
             }
             peer.silence().await;
         })
     })
     .await;
-    // Enough for two answers on a busy machine.
+    // Enough for the answers on a busy machine.
     let upstream = upstream(&fake.address, Duration::from_secs(2));
-    assert_eq!(get_five(&upstream).await, two_of_five());
+    assert_eq!(get_many(&upstream).await, all_but_five());
 }
 
 #[tokio::test]
@@ -52,13 +55,13 @@ async fn what_came_before_a_failure_is_handed_out() {
                 return peer.send("HTTP/1.1 400 Bad Request\r\n\r\n").await;
             }
             let mut peer = peer.getting().await;
-            for taskhash in &peer.taskhashes(5).await[..2] {
-                peer.send(&format!("{taskhash}\n")).await;
+            for taskhash in &peer.taskhashes(TOGETHER + 5).await[..TOGETHER + 2] {
+                peer.answer(taskhash).await;
             }
         })
     })
     .await;
-    assert_eq!(get_five(&upstream(&fake.address, PATIENT)).await, two_of_five());
+    assert_eq!(get_many(&upstream(&fake.address, PATIENT)).await, all_but_five());
 }
 
 #[tokio::test]
@@ -109,7 +112,7 @@ async fn what_nobody_waits_for_any_more_is_not_asked() {
             peer.send("\"ok\"\n").await;
             while let [taskhash] = &peer.taskhashes(1).await[..] {
                 seen.send(taskhash.clone()).unwrap();
-                peer.send(&format!("{taskhash}\n")).await;
+                peer.answer(taskhash).await;
             }
         })
     })
@@ -142,6 +145,7 @@ async fn one_that_is_far_behind_is_asked_nothing_more_until_it_has_caught_up() {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 }
+                peer.answered().await;
             }
         })
     })

@@ -20,7 +20,7 @@ async fn a_batch_is_asked_as_a_whole_before_any_answer() {
         Box::pin(async move {
             let mut peer = peer.getting().await;
             for taskhash in peer.taskhashes(1000).await {
-                peer.send(&format!("{taskhash}\n")).await;
+                peer.answer(&taskhash).await;
             }
             peer.silence().await;
         })
@@ -62,7 +62,7 @@ async fn what_several_ask_at_once_is_asked_once() {
             let mut peer = peer.getting().await;
             while let [taskhash] = &peer.taskhashes(1).await[..] {
                 seen.lock().unwrap().push(taskhash.clone());
-                peer.send(&format!("{taskhash}\n")).await;
+                peer.answer(taskhash).await;
             }
         })
     })
@@ -87,6 +87,7 @@ async fn an_answer_that_drips_in_is_taken() {
                     peer.send(piece).await;
                     tokio::task::yield_now().await;
                 }
+                peer.answered().await;
             }
             peer.silence().await;
         })
@@ -101,8 +102,8 @@ async fn existence_has_a_stream_of_its_own() {
     let fake = FakeUpstream::start(|_, peer| {
         Box::pin(async move {
             let mut peer = peer.switched("exists-stream").await;
-            while let Some(line) = peer.line().await {
-                peer.send(if line == hash(1) { "true\n" } else { "false\n" }).await;
+            while let Some(line) = peer.query().await {
+                peer.answer(if line == hash(1) { "true" } else { "false" }).await;
             }
         })
     })
@@ -175,7 +176,8 @@ async fn every_connection_logs_in() {
             assert_eq!(peer.line().await.as_deref(), Some("{\"get-stream\":null}"));
             peer.send("\"ok\"\n").await;
             let taskhash = peer.taskhashes(1).await.remove(0);
-            peer.send(&format!("{taskhash}\n")).await;
+            peer.answer(&taskhash).await;
+            peer.ended().await;
             if number > 0 {
                 peer.silence().await;
             }
