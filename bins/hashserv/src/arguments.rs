@@ -180,6 +180,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", env = "HASHSERVER_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub(crate) max_connections: usize,
 
+    /// How many connections one peer address (an IPv6 /64 network) may have; further ones are closed. Unix sockets
+    /// are not counted. Raise it where clients come through a proxy or NAT [default: half of --max-connections]
+    #[arg(long, value_name = "N", env = "HASHSERVER_MAX_CONNECTIONS_PER_PEER")]
+    pub(crate) max_connections_per_peer: Option<usize>,
+
     /// Longest message to accept, in bytes
     #[arg(long, value_name = "BYTES", env = "HASHSERVER_MAX_MESSAGE", default_value_t = hashserv_protocol::DEFAULT_MAX_MESSAGE)]
     pub(crate) max_message: usize,

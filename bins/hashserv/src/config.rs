@@ -65,6 +65,7 @@ impl Config {
             admin: admin(arguments.admin_user, arguments.admin_password)?,
             limits: Limits {
                 connections: at_least("--max-connections", arguments.max_connections, 1)?,
+                connections_per_peer: connections_per_peer(arguments.max_connections_per_peer)?,
                 message: at_least("--max-message", arguments.max_message, MIN_MESSAGE)?,
                 ..Limits::default()
             },
@@ -83,6 +84,10 @@ fn addresses(given: &[String], environment: Option<&str>) -> Result<Vec<Address>
     };
     let texts = if texts.is_empty() { vec![DEFAULT_BIND] } else { texts };
     Ok(texts.into_iter().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+fn connections_per_peer(given: Option<usize>) -> Result<Option<usize>, StartError> {
+    given.map(|number| at_least("--max-connections-per-peer", number, 1)).transpose()
 }
 
 fn certificate(arguments: &Arguments, database: &DatabaseName) -> Result<Certificate, StartError> {
@@ -248,6 +253,7 @@ mod tests {
             (["--bind", "nowhere"], "--bind: invalid address \"nowhere\": the port is missing"),
             (["--database", "mysql://x"], "--database: databases of the kind mysql://"),
             (["--max-connections", "0"], "--max-connections must be at least 1"),
+            (["--max-connections-per-peer", "0"], "--max-connections-per-peer must be at least 1"),
             (["--db-pool-size", "4"], "--db-pool-size must be from 5 to 100"),
             (["--db-pool-size", "101"], "--db-pool-size must be from 5 to 100"),
             (["--tls-cert", "x.pem"], "--tls-cert and --tls-key belong together"),

@@ -9,6 +9,7 @@ use hashserv_transport::{Connection, Incoming, TransportError};
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
+use crate::fairness::Turn;
 use crate::normal::ahead::PendingLookups;
 use crate::refusal::Refused;
 use crate::reports::PendingReports;
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     pub(crate) lookups: PendingLookups,
     /// Replies that are not sent yet.
     pub(crate) out: Vec<u8>,
+    pub(crate) turn: Turn,
 }
 
 /// Why a session ends.
@@ -118,6 +120,7 @@ impl Session {
             shared,
             connection,
             out,
+            turn: Turn::default(),
         }
     }
 

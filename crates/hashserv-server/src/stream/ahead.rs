@@ -128,8 +128,10 @@ impl Session {
         }
         let batch = Batch::read(block, framing);
         let text = batch.lines.join("\n");
-        let Batch { bytes, stop, .. } = batch;
+        let Batch { bytes, stop, lines } = batch;
+        let work = lines.len();
         self.connection.lines().consume(bytes);
+        self.turn.pass(work).await;
         match stop {
             Stop::Later => {}
             Stop::End => *intake = Intake::End,
