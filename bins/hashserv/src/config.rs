@@ -69,6 +69,7 @@ impl Config {
             admin: admin(arguments.admin_user, arguments.admin_password)?,
             limits: Limits {
                 connections: within("--max-connections", arguments.max_connections, CONNECTION_COUNTS)?,
+                connections_per_peer: connections_per_peer(arguments.max_connections_per_peer)?,
                 message: within("--max-message", arguments.max_message, MESSAGE_SIZES)?,
                 ..Limits::default()
             },
@@ -88,6 +89,10 @@ fn addresses(given: &[String], environment: Option<&str>) -> Result<Vec<Address>
     let texts: Vec<&str> = texts.into_iter().filter(|text| !text.is_empty()).collect();
     let texts = if texts.is_empty() { vec![DEFAULT_BIND] } else { texts };
     Ok(texts.into_iter().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+fn connections_per_peer(given: Option<usize>) -> Result<Option<usize>, StartError> {
+    given.map(|number| within("--max-connections-per-peer", number, CONNECTION_COUNTS)).transpose()
 }
 
 fn certificate(arguments: &Arguments, database: &DatabaseName) -> Result<Certificate, StartError> {
@@ -250,6 +255,7 @@ mod tests {
             (["--bind", "nowhere"], "--bind: invalid address \"nowhere\": the port is missing"),
             (["--database", "mysql://x"], "--database: databases of the kind mysql://"),
             (["--max-connections", "0"], "--max-connections must be from 1 to 1000000"),
+            (["--max-connections-per-peer", "0"], "--max-connections-per-peer must be from 1 to 1000000"),
             (["--db-pool-size", "4"], "--db-pool-size must be from 5 to 100"),
             (["--db-pool-size", "101"], "--db-pool-size must be from 5 to 100"),
             (["--max-connections", "18446744073709551615"], "--max-connections must be from 1 to 1000000"),

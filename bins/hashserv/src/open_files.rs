@@ -5,7 +5,7 @@ use tracing::warn;
 use crate::error::StartError;
 
 /// Files that the server needs besides its connections to clients and to PostgreSQL: databases, listeners,
-/// connections to an upstream, and some to spare.
+/// connections to an upstream, the places that only unix sockets have, and some to spare.
 const OWN_FILES: u64 = 64;
 
 /// The server does not start where fewer clients than these can be connected.

@@ -68,6 +68,12 @@ impl LineBuffer {
         self.len() == 0
     }
 
+    /// Whether the last byte that was received ends a line.
+    #[must_use]
+    pub fn is_at_line_end(&self) -> bool {
+        self.bytes.last() == Some(&b'\n')
+    }
+
     /// The next line, without its end and without the white space before it; `None` while it is incomplete.
     ///
     /// # Errors

@@ -17,6 +17,7 @@
 
 mod conditions;
 mod dispatch;
+mod fairness;
 mod handlers;
 mod limits;
 mod normal;
@@ -32,5 +33,6 @@ mod upstream;
 
 pub use hashserv_client::one_line;
 pub use limits::Limits;
+pub use places::RESERVED_UNIX_PLACES;
 pub use server::Server;
 pub use upstream::{ClientUpstream, UpstreamOptions};

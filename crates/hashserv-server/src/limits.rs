@@ -8,9 +8,13 @@ use std::time::Duration;
 /// takes what fits in 128 KiB at a time (64 KiB over a WebSocket), or 1 MiB where queries wait for an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many connections are served at once. Further ones wait until one ends, in the system's queue but for
-    /// one of each listener.
+    /// Connections that are served at once. Further ones wait until one ends, in the system's queue except for one of
+    /// each listener. Unix sockets have [`RESERVED_UNIX_PLACES`](crate::RESERVED_UNIX_PLACES) more.
     pub connections: usize,
+    /// Connections that one peer address may have, over TCP, WebSocket and TLS together; an IPv6 address stands for
+    /// its /64 network. Further ones are closed at once. Clients of unix sockets are not counted. `None` means half of
+    /// all connections.
+    pub connections_per_peer: Option<usize>,
     /// The longest message in bytes, in chunks or over a WebSocket.
     pub message: usize,
     /// How long a client may take until its handshake is complete, that of TLS and WebSocket included.
@@ -25,6 +29,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 10_000,
+            connections_per_peer: None,
             message: hashserv_protocol::DEFAULT_MAX_MESSAGE,
             handshake: Duration::from_secs(30),
             stalled_write: Duration::from_secs(300),

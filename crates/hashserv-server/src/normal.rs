@@ -2,6 +2,7 @@
 
 pub(crate) mod ahead;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use hashserv_protocol::{Command, Request, encode_message, stream};
@@ -9,11 +10,15 @@ use hashserv_service::Permissions;
 use tokio::sync::watch;
 
 use crate::dispatch::{dispatch, is_offered, is_quick, waits_for_its_turn};
+use crate::fairness::MESSAGE_WORK;
 use crate::handlers::Exchange;
 use crate::handlers::report::read_report;
 use crate::refusal::{Failed, Fault, Refused};
 use crate::session::{End, Session};
 use crate::stream::Mode;
+
+/// Chunks of a message below this size cost more than they carry.
+const SMALL_CHUNK: usize = 64;
 
 /// What follows a request.
 enum Next {
@@ -52,7 +57,7 @@ impl Session {
     /// Has the next message answered, or waits for more to arrive. Replies are sent once no further message
     /// is at hand.
     async fn next_request(&mut self) -> Result<Next, End> {
-        match self.take_message()? {
+        match self.take_message().await? {
             Some(text) => self.answer(&text).await,
             None => {
                 self.settle().await?;
@@ -62,10 +67,16 @@ impl Session {
         }
     }
 
-    fn take_message(&mut self) -> Result<Option<String>, Refused> {
+    async fn take_message(&mut self) -> Result<Option<String>, Refused> {
         while let Some(line) = self.connection.lines().next_raw_line()? {
-            if let Some(text) = self.messages.line(line)? {
-                return Ok(Some(text.into_owned()));
+            let is_small = line.len() < SMALL_CHUNK;
+            let text = self.messages.line(line)?.map(Cow::into_owned);
+            if text.is_none() && is_small {
+                self.connection.charge(1);
+            }
+            self.turn.pass(MESSAGE_WORK).await;
+            if text.is_some() {
+                return Ok(text);
             }
         }
         Ok(None)

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use hashserv_service::{RateLimitedWarning, Service};
 use hashserv_transport::{Incoming, Listener};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::Limits;
-use crate::places::Places;
+use crate::fairness::Lane;
+use crate::places::{Place, Places};
 use crate::session::serve;
 use crate::statistics::Statistics;
 
@@ -105,12 +105,14 @@ impl Server {
         let sessions = TaskTracker::new();
         let acceptors = TaskTracker::new();
         let cut_off = CancellationToken::new();
-        let places = Arc::new(Places::new(self.shared.limits.connections));
+        let lane = Lane::of_runtime();
+        let places = Arc::new(Places::new(&self.shared.limits));
         for listener in listeners {
             let clients = Clients {
                 shared: self.shared.clone(),
                 sessions: sessions.clone(),
                 places: places.clone(),
+                lane: lane.clone(),
                 cut_off: cut_off.clone(),
             };
             acceptors.spawn(accept(listener, clients, stop.clone()));
@@ -142,16 +144,17 @@ impl Server {
 struct Clients {
     shared: Arc<Shared>,
     places: Arc<Places>,
+    lane: Lane,
     sessions: TaskTracker,
     /// Cancelled when the time for stopping is over.
     cut_off: CancellationToken,
 }
 
 impl Clients {
-    fn serve(&self, incoming: Incoming, place: OwnedSemaphorePermit) {
-        let (shared, cut_off) = (self.shared.clone(), self.cut_off.clone());
+    fn serve(&self, incoming: Incoming, place: Place) {
+        let (shared, cut_off, lane) = (self.shared.clone(), self.cut_off.clone(), self.lane.clone());
         self.sessions.spawn(async move {
-            cut_off.run_until_cancelled(serve(shared, incoming)).await;
+            cut_off.run_until_cancelled(lane.run(serve(shared, incoming))).await;
             drop(place);
         });
     }
@@ -163,8 +166,10 @@ async fn accept(mut listener: Listener, clients: Clients, stop: CancellationToke
         loop {
             // In this order: a listener to which nobody comes must not hold a place.
             let incoming = listener.accept().await;
-            let Some(place) = clients.places.take().await else { return };
-            clients.serve(incoming, place);
+            let place = clients.places.take(incoming.peer()).await;
+            if let Some(place) = place {
+                clients.serve(incoming, place);
+            }
         }
     };
     stop.run_until_cancelled(accepting).await;

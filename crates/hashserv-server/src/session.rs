@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
+use crate::fairness::Turn;
 use crate::normal::ahead::PendingLookups;
 use crate::refusal::{Failed, Fault, Refused};
 use crate::reports::PendingReports;
@@ -34,6 +35,7 @@ pub(crate) struct Session {
     pub(crate) lookups: PendingLookups,
     /// Replies that are not sent yet.
     pub(crate) out: Vec<u8>,
+    pub(crate) turn: Turn,
 }
 
 /// Why a session ends.
@@ -138,6 +140,7 @@ impl Session {
             shared,
             connection,
             out,
+            turn: Turn::default(),
         }
     }
 

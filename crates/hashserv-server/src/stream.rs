@@ -112,9 +112,11 @@ impl Session {
                 .map_err(Fault::from)?;
             let answered = answer(mode, &self.shared, &batch.lines, &mut self.out).await;
             self.shared.statistics.record(batch.lines.len(), started.elapsed());
-            let Batch { bytes, stop, .. } = batch;
+            let Batch { bytes, stop, lines } = batch;
+            let work = lines.len();
             self.connection.lines().consume(bytes);
             answered?;
+            self.turn.pass(work).await;
             match stop {
                 Stop::Later => self.send_if_many().await?,
                 Stop::End => {

@@ -5,9 +5,9 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::WebSocketStream;
 
+use crate::metered::Metered;
 use crate::receive::{ReceiveHalf, Source};
 use crate::send::{SendHalf, Sink};
-use crate::socket::Socket;
 use crate::websocket::WebSocket;
 use crate::{Peer, TransportError};
 
@@ -83,6 +83,13 @@ impl Connection {
         self.receive.receive().await
     }
 
+    /// Counts pieces that were received and asked nothing, so small that they cost more than they carry: chunks of
+    /// some bytes, say. A peer that goes on sending thousands of them is slowed down to a thousand a second: nothing
+    /// is received from it for up to 10 s.
+    pub fn charge(&mut self, pieces: u64) {
+        self.receive.charge(pieces);
+    }
+
     /// Sends UTF-8 lines, each ended by `\n`, and flushes. One system call a batch, unless the peer reads slowly.
     ///
     /// Not cancellation safe: if it is dropped before it is done, part of the lines may have been sent, and all
@@ -117,7 +124,7 @@ impl Connection {
         Connection::from_parts(Source::Tcp(source), Sink::Tcp(sink), peer, limits.max_line)
     }
 
-    pub(crate) fn websocket(stream: WebSocketStream<Socket>, peer: Peer, limits: &Limits) -> Self {
+    pub(crate) fn websocket(stream: WebSocketStream<Metered>, peer: Peer, limits: &Limits) -> Self {
         let socket = WebSocket::new(stream);
         let (source, sink) = (Source::WebSocket(socket.clone()), Sink::WebSocket(socket));
         Connection::from_parts(source, sink, peer, limits.max_message)

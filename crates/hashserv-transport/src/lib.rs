@@ -93,6 +93,8 @@ mod connection;
 mod dial;
 mod error;
 mod listener;
+mod metered;
+mod pace;
 mod peer;
 mod receive;
 mod send;

@@ -1,7 +1,7 @@
 //! Who is at the other end.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hashserv_protocol::Address;
@@ -37,6 +37,15 @@ impl Peer {
             pid: credentials.as_ref().and_then(tokio::net::unix::UCred::pid),
             uid: credentials.as_ref().map(tokio::net::unix::UCred::uid),
         })
+    }
+
+    /// The IP address of a client that has connected by TCP.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.0 {
+            Kind::Tcp(address) => Some(address.ip()),
+            Kind::Dialled(_) | Kind::Unix { .. } | Kind::Memory => None,
+        }
     }
 
     pub(crate) fn memory() -> Self {

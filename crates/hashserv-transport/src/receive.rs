@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::{self, error::CapacityError};
 use tokio_util::bytes::BufMut;
 use tokio_util::io::poll_read_buf;
 
+use crate::pace::Pace;
 use crate::websocket::WebSocket;
 use crate::{Framing, Peer, TransportError};
 
@@ -23,6 +24,9 @@ pub(crate) const BATCH_SIZE: usize = 64 * 1024;
 /// From how much on a batch makes us expect another large one, and offer the next read a large buffer at once.
 const LARGE_BATCH: usize = 4 * 1024;
 
+/// Up to this size a part of a line costs more than it carries.
+const SMALL_BATCH: usize = 64;
+
 /// The receiving half of a [`Connection`](crate::Connection).
 pub struct ReceiveHalf {
     source: Source,
@@ -31,6 +35,7 @@ pub struct ReceiveHalf {
     lines: LineBuffer,
     /// Whether the last batch was a large one.
     large: bool,
+    pace: Pace,
 }
 
 pub(crate) enum Source {
@@ -50,7 +55,7 @@ enum State {
 
 impl ReceiveHalf {
     pub(crate) fn new(source: Source, peer: Peer, lines: LineBuffer) -> Self {
-        ReceiveHalf { source, state: State::Open, peer, lines, large: false }
+        ReceiveHalf { source, state: State::Open, peer, lines, large: false, pace: Pace::new() }
     }
 
     /// How lines are framed on this transport.
@@ -81,6 +86,11 @@ impl ReceiveHalf {
     /// As [`Connection::receive`](crate::Connection::receive).
     pub async fn receive(&mut self) -> Result<bool, TransportError> {
         poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// Counts pieces that asked nothing; see [`Connection::charge`](crate::Connection::charge).
+    pub(crate) fn charge(&mut self, pieces: u64) {
+        self.pace.charge(pieces);
     }
 
     /// Whether the peer has closed its side in good order.
@@ -114,12 +124,16 @@ impl ReceiveHalf {
         if space == 0 {
             return Poll::Ready(Ok(true));
         }
+        ready!(self.pace.poll_ready(cx));
         let outcome = self.source.poll_receive(cx, &mut self.lines, space, self.large);
         let Poll::Ready(outcome) = outcome else {
             self.lines.release();
             return Poll::Pending;
         };
         self.large = outcome.received >= LARGE_BATCH;
+        if outcome.received < SMALL_BATCH && !self.lines.is_at_line_end() {
+            self.charge(1);
+        }
         Poll::Ready(self.conclude(outcome))
     }
 

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, http};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::metered::Metered;
 use crate::socket::Socket;
 use crate::{Peer, TransportError};
 
@@ -19,7 +20,7 @@ pub(crate) async fn accept(
     mut socket: Socket,
     peer: &Peer,
     config: WebSocketConfig,
-) -> Result<WebSocketStream<Socket>, TransportError> {
+) -> Result<WebSocketStream<Metered>, TransportError> {
     let mut received = Vec::with_capacity(1024);
     let answer = match read_request(&mut socket, peer, &mut received).await? {
         Ok(request) => create_response(&request),
@@ -33,6 +34,7 @@ pub(crate) async fn accept(
     write_response(&mut head, &response).map_err(TransportError::websocket(peer))?;
     socket.write_all(&head).await.map_err(TransportError::io(peer))?;
     socket.flush().await.map_err(TransportError::io(peer))?;
+    let socket = Metered::client(socket, &received);
     Ok(WebSocketStream::from_partially_read(socket, received, Role::Server, Some(config)).await)
 }
 
@@ -42,8 +44,8 @@ pub(crate) async fn request(
     peer: &Peer,
     url: &str,
     config: WebSocketConfig,
-) -> Result<WebSocketStream<Socket>, TransportError> {
-    match client_async_with_config(url, socket, Some(config)).await {
+) -> Result<WebSocketStream<Metered>, TransportError> {
+    match client_async_with_config(url, Metered::trusted(socket), Some(config)).await {
         Ok((stream, _)) => Ok(stream),
         Err(Error::Http(response)) => {
             Err(TransportError::Refused { peer: peer.clone(), status: response.status().as_u16() })

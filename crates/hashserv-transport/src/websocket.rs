@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::{Error, error::CapacityError};
 use tokio_util::bytes::Bytes;
 
 use crate::Limits;
+use crate::metered::Metered;
 use crate::receive::{End, Outcome};
-use crate::socket::Socket;
 
 /// What an idle connection holds to read into; the library's default is 128 KiB.
 const READ_BUFFER: usize = 8 * 1024;
@@ -35,7 +35,7 @@ const MAX_QUEUED: usize = WRITE_BUFFER + 2 * MAX_FRAME;
 
 /// A WebSocket that two halves share. The lock is never held across an await.
 #[derive(Clone)]
-pub(crate) struct WebSocket(Arc<Mutex<WebSocketStream<Socket>>>);
+pub(crate) struct WebSocket(Arc<Mutex<WebSocketStream<Metered>>>);
 
 /// The settings of a WebSocket.
 pub(crate) fn config(limits: &Limits) -> WebSocketConfig {
@@ -48,7 +48,7 @@ pub(crate) fn config(limits: &Limits) -> WebSocketConfig {
 }
 
 impl WebSocket {
-    pub(crate) fn new(stream: WebSocketStream<Socket>) -> Self {
+    pub(crate) fn new(stream: WebSocketStream<Metered>) -> Self {
         WebSocket(Arc::new(Mutex::new(stream)))
     }
 
@@ -67,8 +67,12 @@ impl WebSocket {
                 Poll::Pending => break None,
                 Poll::Ready(Some(Ok(Message::Text(text)))) => {
                     received += push(lines, text.as_str().as_bytes());
+                    stream.get_mut().message_was_received();
                 }
-                Poll::Ready(Some(Ok(Message::Binary(bytes)))) => received += push(lines, &bytes),
+                Poll::Ready(Some(Ok(Message::Binary(bytes)))) => {
+                    received += push(lines, &bytes);
+                    stream.get_mut().message_was_received();
+                }
                 Poll::Ready(Some(Ok(Message::Close(_)))) => {
                     // The reply is queued already.
                     let _ = Pin::new(&mut *stream).poll_flush(cx);
@@ -143,7 +147,7 @@ impl WebSocket {
         .await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, WebSocketStream<Socket>> {
+    fn lock(&self) -> MutexGuard<'_, WebSocketStream<Metered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,7 +159,7 @@ fn push(lines: &mut LineBuffer, message: &[u8]) -> usize {
 }
 
 /// Tells the peer what it did wrong, as far as it can be told without waiting.
-fn say_why(stream: &mut WebSocketStream<Socket>, cx: &mut Context<'_>, error: &Error) {
+fn say_why(stream: &mut WebSocketStream<Metered>, cx: &mut Context<'_>, error: &Error) {
     let (code, reason) = match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => (CloseCode::Size, "message too large"),
         Error::Utf8(_) => (CloseCode::Invalid, "text is not UTF-8"),

@@ -140,9 +140,11 @@ impl Session {
         }
         let batch = Batch::read(block, framing);
         let text = batch.lines.join("\n");
-        let Batch { bytes, stop, .. } = batch;
+        let Batch { bytes, stop, lines } = batch;
+        let work = lines.len();
         self.connection.lines().consume(bytes);
         let mut is_begun_again = false;
+        self.turn.pass(work).await;
         match stop {
             Stop::Later => {}
             Stop::End => match self.take_beginning(mode) {

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hashserv_protocol::Hello;
-use hashserv_server::{Limits, Server};
+use hashserv_protocol::{Address, Hello};
+use hashserv_server::{Limits, RESERVED_UNIX_PLACES, Server};
 use hashserv_service::{Service, ServiceOptions, Unavailable, Upstream};
 use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
 use hashserv_storage_sql::{Options, open};
 use hashserv_transport::{ListenOptions, Listener};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
@@ -28,9 +29,10 @@ use crate::log::Log;
 /// Long before anybody would stop waiting for a test.
 const SHORT: Duration = Duration::from_millis(100);
 
-/// A server with two sockets.
+/// A server with two unix sockets and a TCP port.
 struct Running {
     directory: TempDir,
+    port: Address,
     service: Arc<Service>,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -47,10 +49,14 @@ impl Running {
             let address = format!("unix://{}", directory.path().join(name).display()).parse().unwrap();
             listeners.push(Listener::bind(&address, &ListenOptions::default()).await.unwrap());
         }
+        let listener =
+            Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenOptions::default()).await.unwrap();
+        let port = listener.local_address().clone();
+        listeners.push(listener);
         let stop = CancellationToken::new();
         let server = Server::new(service.clone(), limits);
         let running = tokio::spawn(server.run(listeners, stop.clone()));
-        Running { directory, service, stop, running }
+        Running { directory, port, service, stop, running }
     }
 
     fn socket(&self, name: &str) -> impl AsRef<Path> {
@@ -59,17 +65,36 @@ impl Running {
 
     /// A client that has said the handshake.
     async fn client(&self) -> BufReader<UnixStream> {
-        let mut client = UnixStream::connect(self.socket("one")).await.unwrap();
-        client.write_all(Hello::default().encode().as_bytes()).await.unwrap();
-        BufReader::new(client)
+        greet(UnixStream::connect(self.socket("one")).await.unwrap()).await
+    }
+
+    /// A client of the network that has said the handshake.
+    async fn tcp_client(&self) -> BufReader<TcpStream> {
+        greet(TcpStream::connect(self.port.to_string()).await.unwrap()).await
     }
 }
 
-async fn ask(client: &mut BufReader<UnixStream>, request: &str) -> String {
-    client.write_all(format!("{request}\n").as_bytes()).await.unwrap();
+async fn greet<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> BufReader<S> {
+    client.write_all(Hello::default().encode().as_bytes()).await.unwrap();
+    BufReader::new(client)
+}
+
+/// The reply; empty if the server closes the connection.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(client: &mut BufReader<S>, request: &str) -> String {
+    // What the server has closed need not take it.
+    let _ = client.write_all(format!("{request}\n").as_bytes()).await;
     let mut reply = String::new();
-    client.read_line(&mut reply).await.unwrap();
+    let _ = client.read_line(&mut reply).await;
     reply
+}
+
+const PING: &str = "{\"ping\": {}}";
+
+const ALIVE: &str = "{\"alive\":true}\n";
+
+/// Few places, which one address may take.
+fn places(connections: usize) -> Limits {
+    Limits { connections, connections_per_peer: Some(100), ..Limits::default() }
 }
 
 #[tokio::test]
@@ -107,21 +132,96 @@ async fn who_does_not_read_its_replies_is_cut_off() {
 
 #[tokio::test]
 async fn a_listener_to_which_nobody_comes_holds_no_place() {
-    let server = Running::start(Limits { connections: 1, ..Limits::default() }, None).await;
+    let server = Running::start(places(1), None).await;
     for _ in 0..3 {
-        assert_eq!(ask(&mut server.client().await, "{\"ping\": {}}").await, "{\"alive\":true}\n");
+        assert_eq!(ask(&mut server.tcp_client().await, PING).await, ALIVE);
     }
 }
 
 #[tokio::test]
-async fn a_full_server_does_not_warn_for_every_client() {
-    const PING: &str = "{\"ping\": {}}";
+async fn unix_sockets_have_places_that_the_network_cannot_take() {
+    let server = Running::start(places(2), None).await;
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut client = server.tcp_client().await;
+        assert_eq!(ask(&mut client, PING).await, ALIVE);
+        idle.push(client);
+    }
+    let _waiting = server.tcp_client().await;
+    let mut administrators = Vec::new();
+    for _ in 0..RESERVED_UNIX_PLACES {
+        let mut client = server.client().await;
+        assert_eq!(ask(&mut client, PING).await, ALIVE);
+        administrators.push(client);
+    }
+    // Any place that becomes free serves one that waits for it.
+    let mut late = server.client().await;
+    administrators.pop();
+    assert_eq!(ask(&mut late, PING).await, ALIVE);
+}
+
+#[tokio::test]
+async fn address_with_too_many_connections_gets_no_further_one() {
     let log = Log::capture();
-    let server = Running::start(Limits { connections: 1, ..Limits::default() }, None).await;
-    assert!(log.lines(Level::WARN).is_empty());
-    let mut served = server.client().await;
+    let limits = Limits { connections_per_peer: Some(2), ..Limits::default() };
+    let server = Running::start(limits, None).await;
+    let mut first = server.tcp_client().await;
+    let mut second = server.tcp_client().await;
+    assert_eq!(ask(&mut first, PING).await, ALIVE);
+    assert_eq!(ask(&mut second, PING).await, ALIVE);
     for _ in 0..3 {
-        let mut next = server.client().await;
+        assert_eq!(ask(&mut server.tcp_client().await, PING).await, "", "closed without a reply");
+    }
+    assert_eq!(ask(&mut server.client().await, PING).await, ALIVE);
+    let warnings = log.lines(Level::WARN);
+    assert!(warnings.len() == 1 && warnings[0].contains("--max-connections-per-peer"), "{warnings:?}");
+    drop(first);
+    // Its place is free as soon as the server has seen it go.
+    while ask(&mut server.tcp_client().await, PING).await.is_empty() {}
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_places_by_default() {
+    let server = Running::start(Limits { connections: 4, ..Limits::default() }, None).await;
+    let mut clients = [server.tcp_client().await, server.tcp_client().await];
+    for client in &mut clients {
+        assert_eq!(ask(client, PING).await, ALIVE);
+    }
+    assert_eq!(ask(&mut server.tcp_client().await, PING).await, "");
+}
+
+/// Sends a message in chunks, and returns the time for which the server did not want to receive.
+async fn pause_after(chunk: &str, count: usize) -> Duration {
+    let server = Running::start(Limits::default(), None).await;
+    let mut client = server.client().await;
+    assert_eq!(ask(&mut client, PING).await, ALIVE);
+    // From here on the clock goes only while everybody waits.
+    tokio::time::pause();
+    let began = Instant::now();
+    let chunks = format!("{chunk}\n").repeat(count);
+    let message = format!("{{\"chunk-stream\": null}}\n{{\"nonsense\": \"\n{chunks}\"}}\n");
+    assert!(ask(&mut client, &message).await.contains("nonsense"));
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn tiny_chunks_slow_a_client_down() {
+    assert!(pause_after("x", 200_000).await >= Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn long_message_slows_no_client_down() {
+    assert!(pause_after(&"x".repeat(30_000), 2_000).await < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_full_server_does_not_warn_for_every_client() {
+    let log = Log::capture();
+    let server = Running::start(places(1), None).await;
+    assert!(log.lines(Level::WARN).is_empty());
+    let mut served = server.tcp_client().await;
+    for _ in 0..3 {
+        let mut next = server.tcp_client().await;
         for _ in 0..10 {
             ask(&mut served, PING).await;
         }
@@ -129,7 +229,7 @@ async fn a_full_server_does_not_warn_for_every_client() {
         next.get_mut().write_all(PING.as_bytes()).await.unwrap();
         assert!(next.get_mut().try_read(&mut waiting).is_err(), "there is no place for it");
         drop(served);
-        assert_eq!(ask(&mut next, "").await, "{\"alive\":true}\n");
+        assert_eq!(ask(&mut next, "").await, ALIVE);
         served = next;
     }
     let warnings = log.lines(Level::WARN);

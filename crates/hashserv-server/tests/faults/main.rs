@@ -62,7 +62,7 @@ impl Running {
 
     async fn client(&self) -> Client {
         let mut stream = UnixStream::connect(self.directory.path().join("socket")).await.unwrap();
-        stream.write_all(Hello { needs_headers: false, via: Vec::new() }.encode().as_bytes()).await.unwrap();
+        stream.write_all(Hello::default().encode().as_bytes()).await.unwrap();
         Client(stream)
     }
 

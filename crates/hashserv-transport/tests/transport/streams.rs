@@ -9,6 +9,8 @@ use hashserv_transport::{
     Connection, DialOptions, Dialer, Framing, Limits, ListenOptions, Listener, TransportError,
 };
 
+use tokio::time::Instant;
+
 use crate::support::{connect, dial, echo_a_long_batch, echo_both_ways, listen, loopback, next_line, port};
 
 const LINES: &[&[u8]] = &[b"a line", &[b'x'; 60 * 1024], b""];
@@ -71,6 +73,32 @@ async fn an_endless_line_is_not_buffered_endlessly() {
     }
     drop(server);
     flood.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn pieces_that_ask_nothing_slow_a_peer_down() {
+    let (mut client, mut server) = Connection::pair(Limits::default());
+    let began = Instant::now();
+    for _ in 0..20_000 {
+        client.send(b"line\n").await.unwrap();
+        assert_eq!(next_line(&mut server).await.unwrap(), b"line");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    server.charge(20_000);
+    client.send(b"line\n").await.unwrap();
+    next_line(&mut server).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_sends_lines_byte_by_byte_is_slowed_down() {
+    let (mut client, mut server) = Connection::pair(Limits::default());
+    let began = Instant::now();
+    for _ in 0..20_000 {
+        client.send(b"x").await.unwrap();
+        server.receive().await.unwrap();
+    }
+    assert!(began.elapsed() >= Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use hashserv_protocol::Address;
 use hashserv_transport::{
     Connection, DialOptions, Dialer, Framing, Limits, ListenOptions, Listener, TransportError,
 };
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
@@ -110,7 +111,8 @@ async fn pings_are_answered() {
     assert!(!waiting.await.unwrap().unwrap());
 }
 
-#[tokio::test]
+// Without waiting for the pauses that pings bring about.
+#[tokio::test(start_paused = true)]
 async fn pings_of_a_peer_that_never_reads_do_not_pile_up() {
     const PINGS: usize = 200_000;
     let mut listener = listen().await;
@@ -135,6 +137,58 @@ async fn pings_of_a_peer_that_never_reads_do_not_pile_up() {
     sent.unwrap();
     // The system's own buffers take some megabytes, too.
     assert!((1..PINGS / 2).contains(&pongs), "{pongs}");
+}
+
+/// Sends frames and then a line, and returns the time for which the server did not want to receive. The clock stands
+/// still except for that.
+async fn pause_after(frames: Vec<Frame>) -> Duration {
+    let mut listener = listen().await;
+    let (mut client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
+    let began = Instant::now();
+    let sending = async {
+        for frame in frames {
+            client.feed(Message::Frame(frame)).await.unwrap();
+        }
+        client.send(Message::text("last")).await.unwrap();
+        // Answers to pings come until the end.
+        while client.next().await.is_some() {}
+    };
+    let receiving = async {
+        while next_line(&mut server).await.unwrap() != b"last" {}
+        drop(server);
+        began.elapsed()
+    };
+    tokio::join!(sending, receiving).1
+}
+
+const FLOOD: usize = 20_000;
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_floods_with_pings_is_slowed_down() {
+    let pings = vec![Frame::ping(vec![]); FLOOD];
+    assert!(pause_after(pings).await >= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_floods_with_fragments_is_slowed_down() {
+    let fragment = |first, last| {
+        Frame::message("x", OpCode::Data(if first { Data::Text } else { Data::Continue }), last)
+    };
+    let mut fragments = vec![fragment(true, false)];
+    fragments.extend(vec![fragment(false, false); FLOOD]);
+    fragments.push(fragment(false, true));
+    assert!(pause_after(fragments).await >= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn peer_that_asks_much_is_not_slowed_down() {
+    let text = |line: String| Frame::message(line, OpCode::Data(Data::Text), true);
+    assert_eq!(pause_after(vec![text("m t".to_owned()); FLOOD]).await, Duration::ZERO);
+    assert_eq!(pause_after(vec![text("x".repeat(1024 * 1024)); 16]).await, Duration::ZERO);
+    let mut fragments = vec![Frame::message(vec![b'x'; 1024], OpCode::Data(Data::Text), false)];
+    fragments.extend(vec![Frame::message(vec![b'x'; 1024], OpCode::Data(Data::Continue), false); FLOOD]);
+    fragments.push(Frame::message("x", OpCode::Data(Data::Continue), true));
+    assert_eq!(pause_after(fragments).await, Duration::ZERO);
 }
 
 #[tokio::test]

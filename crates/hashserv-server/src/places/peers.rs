@@ -1,0 +1,106 @@
+//! The number of connections from one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The part of an IPv6 address that names a network. A host there can use any address of it.
+const IPV6_NETWORK: u128 = !0 << 64;
+
+/// The addresses that have connections, and how many each has.
+#[derive(Debug)]
+pub(super) struct Peers {
+    limit: usize,
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One of the connections that an address may have, until it is dropped.
+#[derive(Debug)]
+pub(super) struct PeerPlace {
+    peers: Arc<Peers>,
+    network: IpAddr,
+}
+
+impl Peers {
+    pub(super) fn new(limit: usize) -> Self {
+        Peers { limit, counts: Mutex::default() }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Counts a connection, if the address may have another one.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<PeerPlace> {
+        let network = network(address);
+        let mut counts = self.counts();
+        let count = counts.entry(network).or_default();
+        if *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        Some(PeerPlace { peers: self.clone(), network })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for PeerPlace {
+    fn drop(&mut self) {
+        let mut counts = self.peers.counts();
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// An IPv4 address, however it is written, or the /64 network of an IPv6 address.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK)),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(peers: &Arc<Peers>, address: &str) -> Option<PeerPlace> {
+        peers.take(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_has_a_bounded_number_of_connections() {
+        let peers = Arc::new(Peers::new(2));
+        let first = take(&peers, "192.0.2.1").unwrap();
+        let _second = take(&peers, "::ffff:192.0.2.1").unwrap();
+        assert!(take(&peers, "192.0.2.1").is_none());
+        let _other = take(&peers, "192.0.2.2").unwrap();
+        drop(first);
+        let _third = take(&peers, "192.0.2.1").unwrap();
+        assert!(take(&peers, "::ffff:192.0.2.1").is_none());
+    }
+
+    #[test]
+    fn addresses_of_an_ipv6_network_count_together() {
+        let peers = Arc::new(Peers::new(1));
+        let _first = take(&peers, "2001:db8:0:1::1").unwrap();
+        assert!(take(&peers, "2001:db8:0:1:ffff::2").is_none());
+        assert!(take(&peers, "2001:db8:0:2::1").is_some());
+    }
+
+    #[test]
+    fn addresses_without_connections_are_forgotten() {
+        let peers = Arc::new(Peers::new(1));
+        for number in 0..100_u8 {
+            assert!(peers.take(IpAddr::from([192, 0, 2, number])).is_some());
+        }
+        assert!(peers.counts().is_empty());
+    }
+}
