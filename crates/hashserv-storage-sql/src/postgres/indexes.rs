@@ -43,7 +43,7 @@ pub(crate) async fn create(server: Arc<Server>, mut closing: Closing) {
     }
     let creating = async {
         while attempt(&server).await == Attempt::Later {
-            sleep(RETRY_PAUSE).await
+            sleep(RETRY_PAUSE).await;
         }
     };
     tokio::select! {
