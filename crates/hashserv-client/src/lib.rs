@@ -1,7 +1,7 @@
 //! Asynchronous client for hash equivalence servers of the Yocto Project.
 //!
 //! A [`Client`] keeps one connection to a server, over any transport, and has a method for every command.
-//! It dials anew where the connection was lost, logs in again, and repeats what may safely be repeated.
+//! It reconnects where the connection was lost, logs in again, and repeats what may safely be repeated.
 //!
 //! ```no_run
 //! use hashserv_client::{Client, ClientOptions};
@@ -41,7 +41,6 @@
 //! [`MAX_LINE`](hashserv_protocol::MAX_LINE). Batches are written in pieces of 64 KiB while their replies
 //! are read, so that a batch of any size needs little more memory than its replies.
 
-mod call;
 mod call_pipeline;
 mod client;
 mod connect;
@@ -50,6 +49,7 @@ mod exchange;
 mod one_line;
 mod pipeline;
 mod reader;
+mod retry;
 mod session;
 mod stream;
 #[cfg(test)]
