@@ -42,7 +42,9 @@ pub(crate) fn login(address: &str) -> Option<(String, String)> {
     let path = chosen.or_else(|| std::env::home_dir().map(|home| home.join(".netrc")))?;
     match read_login(&path, address) {
         Ok(login) => login,
-        Err(NetrcError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound && !must_exist => None,
+        Err(NetrcError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound && !must_exist => {
+            None
+        }
         Err(error) => {
             notice::warn(format_args!("{}; going on without a login from netrc", one_line(&error)));
             None

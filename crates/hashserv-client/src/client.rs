@@ -146,7 +146,7 @@ impl Client {
         let reply = loop {
             match self.try_auth(&call).await {
                 Ok(reply) => break reply,
-                Err(error) if retry.again(&error, Attempts::All).await => {}
+                Err(error) if retry.again(&error).await => {}
                 Err(error) => return Err(error),
             }
         };
@@ -239,7 +239,7 @@ impl Client {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            if !call.is_repeatable() || !retry.again(&error, attempts(command)).await {
+            if !call.is_repeatable() || !retry.again_with(&error, attempts(command)).await {
                 return Err(error);
             }
         }
@@ -287,7 +287,7 @@ impl Client {
                 Ok(()) => return Ok(session),
                 Err(error) => {
                     close_after(session, &error).await;
-                    if !retry.again(&error, attempts).await {
+                    if !retry.again_with(&error, attempts).await {
                         return Err(error);
                     }
                 }
@@ -314,7 +314,7 @@ impl Client {
                 Err(error) => error,
             };
             close_after(session, &error).await;
-            if !is_repeatable || !retry.again(&error, Attempts::All).await {
+            if !is_repeatable || !retry.again(&error).await {
                 return Err(error);
             }
         }
@@ -361,7 +361,7 @@ impl Client {
         loop {
             match self.log_in().await {
                 Ok(session) => return Ok(session),
-                Err(error) if retry.again(&error, Attempts::All).await => {}
+                Err(error) if retry.again(&error).await => {}
                 Err(error) => return Err(error),
             }
         }

@@ -62,6 +62,7 @@ pub use connect::{Connect, Connecting, Target};
 pub use error::ClientError;
 pub use one_line::{one_line, printable};
 pub use pipeline::{QuerySender, ReplyReceiver};
+pub use retry::Retry;
 pub use stream::mode::{Exists, Get, GetLines, MAX_QUERY, Mark, Query, StreamMode};
 pub use stream::{ExistsStream, GetStream, MarkStream, Stream};
 pub use writer::check_query;

@@ -13,9 +13,9 @@ const MAX_IMMEDIATE_REPEATS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// The attempts at one request.
+/// The attempts at one request, for callers that repeat by themselves what a pipeline lost.
 #[derive(Debug)]
-pub(crate) struct Retry {
+pub struct Retry {
     /// Time for further attempts, measured from the first failure.
     window: Duration,
     first_failure: Option<Instant>,
@@ -32,12 +32,18 @@ pub(crate) enum Attempts {
 }
 
 impl Retry {
-    pub(crate) fn new(window: Duration) -> Self {
+    /// Further attempts as [`ClientOptions::retry_window`](crate::ClientOptions::retry_window) says.
+    #[must_use]
+    pub fn new(window: Duration) -> Self {
         Retry { window, first_failure: None, failures: 0 }
     }
 
-    /// Waits until the next attempt is due; `false` where the error is final.
-    pub(crate) async fn again(&mut self, error: &ClientError, attempts: Attempts) -> bool {
+    /// Waits until the next attempt at a request that may be repeated is due; `false` where the error is final.
+    pub async fn again(&mut self, error: &ClientError) -> bool {
+        self.again_with(error, Attempts::All).await
+    }
+
+    pub(crate) async fn again_with(&mut self, error: &ClientError, attempts: Attempts) -> bool {
         let Some(pause) = self.pause(error, attempts) else { return false };
         tracing::info!(%error, ?pause, "request failed, retrying");
         if !pause.is_zero() {

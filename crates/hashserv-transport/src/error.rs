@@ -144,7 +144,9 @@ impl TransportError {
             }
             TransportError::Tls { source, .. } | TransportError::Io { source, .. } => is_hang_up(source),
             TransportError::Refused { status, .. }
-            | TransportError::Proxy { source: ProxyError::Refused(status), .. } => matches!(status, 502..=504),
+            | TransportError::Proxy { source: ProxyError::Refused(status), .. } => {
+                matches!(status, 502..=504)
+            }
             TransportError::Proxy { source: ProxyError::Io(source), .. } => is_hang_up(source),
             TransportError::WebSocket { source, .. } => matches!(
                 **source,

@@ -81,8 +81,11 @@ impl Proxies {
         if self.is_bypassed(host, port) {
             return None;
         }
-        let schemes: &[&str] = if tls { &["wss", "socks", "https"] } else { &["ws", "socks", "https", "http"] };
-        schemes.iter().find_map(|scheme| Some((format!("{scheme}{SUFFIX}"), self.urls.get(*scheme)?.as_str())))
+        let schemes: &[&str] =
+            if tls { &["wss", "socks", "https"] } else { &["ws", "socks", "https", "http"] };
+        schemes
+            .iter()
+            .find_map(|scheme| Some((format!("{scheme}{SUFFIX}"), self.urls.get(*scheme)?.as_str())))
     }
 
     fn is_bypassed(&self, host: &str, port: u16) -> bool {
@@ -115,10 +118,13 @@ fn is_within(host: &str, entry: &str) -> bool {
 fn parse(url: &str) -> Result<Proxy, &'static str> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     if !scheme.eq_ignore_ascii_case("http") {
-        return Err("only proxies at http:// URLs are supported; list the server in no_proxy to reach it directly");
+        return Err(
+            "only proxies at http:// URLs are supported; list the server in no_proxy to reach it directly",
+        );
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let (user, host) =
+        authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     let unusable = "the URL does not have the form http://[NAME:PASSWORD@]HOST[:PORT]";
     // The host is written as in an address of ours.
     let address: Address = format!("ws://{host}").parse().map_err(|_| unusable)?;

@@ -5,7 +5,9 @@ use hashserv_protocol::arguments::{Report, Task};
 use hashserv_protocol::{Call, Framing, encode_message};
 use hashserv_transport::{Connection, Limits, TransportError};
 
-use crate::testing::{Script, client, client_that_dials, client_with, hangs_up, one_ping, script, unreachable};
+use crate::testing::{
+    Script, client, client_that_dials, client_with, hangs_up, one_ping, script, unreachable,
+};
 use crate::{ClientError, ClientOptions};
 
 const AUTH: &str = r#"{"auth":{"username":"u","token":"secret"}}"#;

@@ -93,11 +93,15 @@ fn files_are_understood_as_python_does() {
 
 /// Older releases read netrc files by other rules.
 fn python_is_new_enough() -> Option<()> {
-    let version = Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).status();
+    let version =
+        Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).status();
     if version.is_ok_and(|status| status.success()) {
         return Some(());
     }
-    let _ = writeln!(std::io::stderr(), "skipped: python3, 3.11 or later, is needed to compare with its netrc module");
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped: python3, 3.11 or later, is needed to compare with its netrc module"
+    );
     None
 }
 
@@ -120,11 +124,46 @@ fn judge(texts: &[String]) -> Vec<serde_json::Value> {
 /// A file of random pieces: mostly entries in good order, and all that a lexer can stumble over.
 fn generate(seed: u64) -> String {
     const PIECES: [&str; 40] = [
-        "machine ", "machine ", "machine ws://host:1/ws ", "machine ws://host:1/ws\n", "default ", "default\n",
-        "ws://host:1/ws ", "host", "login u ", "login other\n", "user x ", "user", "password t ", "password p\n",
-        "password \"a b\" ", "password a\\ b\n", "account c ", "account", "macdef init\n", "macdef\n\n", "\n", "\n\n",
-        "\r\n", "\r\n\r\n", "\r", " ", "\t", "#", "# ", "# comment here\n", "#comment\n", "\"", "\"\" ", "\\", "\\\n",
-        "password #t\n", "é ", "\u{a0}", "\u{c}", "login \"",
+        "machine ",
+        "machine ",
+        "machine ws://host:1/ws ",
+        "machine ws://host:1/ws\n",
+        "default ",
+        "default\n",
+        "ws://host:1/ws ",
+        "host",
+        "login u ",
+        "login other\n",
+        "user x ",
+        "user",
+        "password t ",
+        "password p\n",
+        "password \"a b\" ",
+        "password a\\ b\n",
+        "account c ",
+        "account",
+        "macdef init\n",
+        "macdef\n\n",
+        "\n",
+        "\n\n",
+        "\r\n",
+        "\r\n\r\n",
+        "\r",
+        " ",
+        "\t",
+        "#",
+        "# ",
+        "# comment here\n",
+        "#comment\n",
+        "\"",
+        "\"\" ",
+        "\\",
+        "\\\n",
+        "password #t\n",
+        "é ",
+        "\u{a0}",
+        "\u{c}",
+        "login \"",
     ];
     // Entries in good order make up half of the pieces, else nearly every file is malformed.
     const ENTRIES: [&str; 6] = [
