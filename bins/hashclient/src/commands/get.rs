@@ -141,9 +141,19 @@ impl<'a, R: AsyncRead + Unpin> LookUps<'a, R> {
 }
 
 impl<R: AsyncRead + Unpin> Questions<R> {
+    /// Asks, and tells the other side in the end that there will be no more.
+    async fn ask(&mut self, again: &[Task], sender: &mut QuerySender<GetMode>) -> Result<(), Failure> {
+        let result = self.ask_all(again, sender).await;
+        if let Ok(room) = self.pending.reserve().await {
+            // An empty batch stands for the end.
+            room.send(Vec::new());
+        }
+        result
+    }
+
     /// Asks what an earlier connection left unanswered, then a query for every line until the input ends or a line
     /// makes no sense.
-    async fn ask(&mut self, again: &[Task], sender: &mut QuerySender<GetMode>) -> Result<(), Failure> {
+    async fn ask_all(&mut self, again: &[Task], sender: &mut QuerySender<GetMode>) -> Result<(), Failure> {
         sender.send(again).await?;
         while self.ended.is_none() {
             // Room first, so that nothing that was read is lost if this is cancelled.
@@ -164,10 +174,6 @@ impl<R: AsyncRead + Unpin> Questions<R> {
             // Announced before they are sent, so that replies are read while a long batch is written.
             room.send(tasks.clone());
             sender.send(&tasks).await?;
-        }
-        // An empty batch tells that there will be no more.
-        if let Ok(room) = self.pending.reserve().await {
-            room.send(Vec::new());
         }
         Ok(())
     }
