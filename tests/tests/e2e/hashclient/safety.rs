@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hashserv_tests::{
-    Backend, Database, Launch, METHOD, TestServer, Transport, get, hashclient, report, run_hashclient,
+    Backend, Launch, METHOD, TestServer, Transport, get, hashclient, report, run_hashclient,
     task_of, unihash_of,
 };
 use serde_json::Value;
@@ -59,7 +59,7 @@ async fn sweep_that_keeps_nothing_needs_a_confirmation() {
 async fn report_that_is_not_recorded_is_told() {
     let uni = unihash_of("a");
     let words = ["report", "--method", METHOD, "--taskhash", "T", "--outhash", "O", "--unihash", &uni];
-    let database = Arc::new(Database::new(Backend::all()[0]).await);
+    let database = Backend::all()[0].create();
     let mut writing = Launch::on(Arc::clone(&database), Transport::Unix).start().await;
     let run = run_hashclient(&writing, &words, "").await;
     assert_eq!((run.status, run.output.trim_end(), run.errors.as_str()), (Some(0), &*uni, ""));
