@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::ClientError;
+use crate::{ClientError, one_line};
 
 /// Number of repetitions that follow a close without reply at once, as BitBake's client does.
 const MAX_IMMEDIATE_REPEATS: u32 = 3;
@@ -45,7 +45,7 @@ impl Retry {
 
     pub(crate) async fn again_with(&mut self, error: &ClientError, attempts: Attempts) -> bool {
         let Some(pause) = self.pause(error, attempts) else { return false };
-        tracing::info!(%error, ?pause, "request failed, retrying");
+        tracing::info!(error = one_line(error), ?pause, "request failed, retrying");
         if !pause.is_zero() {
             sleep(pause).await;
         }
