@@ -362,21 +362,6 @@ fn pair() -> (Connection, Connection) {
     Connection::pair(Limits::default())
 }
 
-#[tokio::test]
-async fn refused_connection_is_closed_by_the_client_too() {
-    let (told, closed) = tokio::sync::oneshot::channel();
-    let refuses = script(async move |peer| {
-        let mut peer = peer.greeted().await;
-        peer.line().await;
-        peer.send(&[r#"{"invoke-error": {"message": "No"}}"#]).await;
-        peer.until_closed().await;
-        told.send(()).unwrap();
-    });
-    let mut client = client(vec![refuses]);
-    assert!(matches!(client.ping().await, Err(ClientError::Refused(_))));
-    closed.await.unwrap();
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_reply_to_a_dropped_call_is_nobody_elses() {
     let late = script(async |peer| {

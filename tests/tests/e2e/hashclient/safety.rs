@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hashserv_tests::{
-    Backend, Launch, METHOD, TestServer, Transport, get, hashclient, report, run_hashclient,
-    task_of, unihash_of,
+    Backend, Launch, METHOD, TestServer, Transport, get, hashclient, report, run_hashclient, task_of,
+    unihash_of,
 };
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
