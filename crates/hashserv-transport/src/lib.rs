@@ -114,4 +114,4 @@ pub use peer::Peer;
 pub use proxy::{Proxies, ProxyError};
 pub use receive::ReceiveHalf;
 pub use send::SendHalf;
-pub use tls::{ServerTls, check_authorities};
+pub use tls::{CertificateInfo, ServerTls, Validity, check_authorities};
