@@ -22,7 +22,10 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// The variables of the environment for the programs: those of the tests, without what sets the programs up
-/// for whoever runs them.
+/// for whoever runs them, and without proxies.
 pub(crate) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
-    std::env::vars_os().filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"HASHSERVER_"))
+    std::env::vars_os().filter(|(name, _)| {
+        let name = name.as_encoded_bytes().to_ascii_uppercase();
+        !name.starts_with(b"HASHSERVER_") && !name.ends_with(b"_PROXY")
+    })
 }

@@ -45,12 +45,15 @@ impl ClientRun {
     }
 }
 
-/// The client program, told of the server, with no login of the machine's user.
+/// The client program, told of the server, with no login of the machine's user, and without retries after a failure
+/// to connect.
 #[must_use]
 pub fn hashclient(server: &TestServer) -> Command {
     let netrc = server.directory().join("netrc");
     if !netrc.exists() {
         std::fs::write(&netrc, "").expect("a netrc file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&netrc, private).expect("permissions");
     }
     let mut command = Command::new(binary("hashclient"));
     command
@@ -58,6 +61,7 @@ pub fn hashclient(server: &TestServer) -> Command {
         .envs(environment())
         .env("HASHSERVER_ADDRESS", server.address())
         .env("HASHSERVER_TLS_CA", server.authority())
+        .env("HASHSERVER_RETRY_FOR", "0")
         .env("NETRC", netrc)
         .current_dir(server.directory())
         .stdin(Stdio::piped())

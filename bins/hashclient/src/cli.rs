@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser};
 use tracing::level_filters::LevelFilter;
@@ -25,11 +26,17 @@ Logging in:
       machine ADDRESS login USER password TOKEN
   where ADDRESS is written exactly as it is given to --address, or else for
       default login USER password TOKEN
-  which counts for every address. Without that, anonymously.
+  which counts for every address. Without that, anonymously. A file that other
+  users can read is not used.
+
+Proxies:
+  ws:// and wss:// servers are reached through the proxy in https_proxy, and
+  ws:// ones through that in http_proxy, except for the hosts in no_proxy.
 
 Exit status:
   0  done
-  1  refused, no connection or another failure: 'ERROR: ...' on standard error
+  1  refused, no connection or another failure: 'ERROR: ...' on standard error;
+     without a word where nobody reads the output any more
   2  the command line makes no sense
 
 Examples:
@@ -82,6 +89,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "HASHSERVER_TLS_CA")]
     pub(crate) tls_ca: Option<OsString>,
 
+    /// How long to try again, in seconds, where the server cannot be reached or closes the connection
+    #[arg(long, global = true, value_name = "SECONDS", env = "HASHSERVER_RETRY_FOR", default_value = "5")]
+    pub(crate) retry_for: RetryWindow,
+
     /// Print one JSON document instead of text, keys sorted
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -94,6 +105,24 @@ impl std::fmt::Debug for Global {
             .field("address", &self.address)
             .field("login", &self.login)
             .finish_non_exhaustive()
+    }
+}
+
+/// Time for further attempts; that of the default where the text is empty.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetryWindow(pub(crate) Duration);
+
+/// Longest time for further attempts, in seconds.
+const MAX_RETRY_SECONDS: f64 = 86_400.0;
+
+impl FromStr for RetryWindow {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = if text.is_empty() { "5" } else { text };
+        let seconds = text.parse().ok().filter(|seconds| (0.0..=MAX_RETRY_SECONDS).contains(seconds));
+        let seconds = seconds.ok_or("a number of seconds from 0 to 86400 is expected")?;
+        Ok(RetryWindow(Duration::from_secs_f64(seconds)))
     }
 }
 
@@ -126,6 +155,28 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_argument_is_explained() {
+        let cli = Cli::command();
+        let commands: Vec<_> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
+        assert!(commands.len() >= 22);
+        for command in commands {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn time_for_retries_is_bounded() {
+        let seconds = |text: &str| text.parse::<RetryWindow>().map(|window| window.0.as_secs_f64());
+        assert_eq!([seconds(""), seconds("0"), seconds("0.5")], [Ok(5.0), Ok(0.0), Ok(0.5)]);
+        for bad in ["-1", "nan", "inf", "1e9", "x"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashserv_client::{Client, ClientOptions};
 use hashserv_protocol::{Address, AddressError};
-use hashserv_transport::{DialOptions, Dialer};
+use hashserv_transport::{DialOptions, Dialer, Proxies};
 
 use crate::cli::{DEFAULT_ADDRESS, Global};
 use crate::failure::Failure;
@@ -17,10 +18,16 @@ const NO_LOGIN: &str = "--password needs a login: set HASHSERVER_LOGIN, or give 
 
 /// The server to talk to, and where to print.
 pub(crate) struct Context {
-    server: Server,
+    pub(crate) link: Link,
     pub(crate) output: Output,
     /// Whether one JSON document is to be printed instead of text.
     pub(crate) json: bool,
+}
+
+/// The connection to the server, which is closed when the command is done.
+pub(crate) struct Link {
+    server: Server,
+    client: Option<Client>,
 }
 
 /// How to get a connection to the server. Cheap to clone.
@@ -36,33 +43,51 @@ impl Context {
     pub(crate) fn new(global: Global) -> Result<Self, Failure> {
         // An empty variable of the environment means the same as none.
         let address = if global.address.is_empty() { DEFAULT_ADDRESS } else { &global.address };
-        let username = global.login.filter(|username| !username.is_empty());
-        let given = global.password.is_some();
-        let token = global.password.or_else(|| std::env::var("HASHSERVER_TOKEN").ok());
-        let token = token.filter(|token| !token.is_empty());
-        let tls_ca = global.tls_ca.filter(|path| !path.is_empty()).map(PathBuf::from);
-        let login = match (username, token) {
-            (Some(username), Some(token)) => Some((username, token)),
-            (Some(_), None) => return Err(Failure::Usage(NO_TOKEN.to_owned())),
-            (None, _) if given => return Err(Failure::Usage(NO_LOGIN.to_owned())),
-            (None, _) if global.no_netrc => None,
-            (None, _) => netrc::login(address)?,
+        let parsed = address.parse().map_err(|error: AddressError| Failure::Usage(error.to_string()))?;
+        let tls_ca = global.tls_ca.clone().filter(|path| !path.is_empty()).map(PathBuf::from);
+        let options = ClientOptions {
+            login: login(&global, address)?,
+            retry_window: global.retry_for.0,
+            become_user: global.become_user,
+            ..ClientOptions::default()
         };
-        let address = address.parse().map_err(|error: AddressError| Failure::Usage(error.to_string()))?;
-        let options = ClientOptions { login, become_user: global.become_user, ..ClientOptions::default() };
-        let dialer = Dialer::new(DialOptions { tls_ca, ..DialOptions::default() });
-        let server = Server { dialer: Arc::new(dialer), address, options };
-        Ok(Context { server, output: Output::stdout(), json: global.json })
+        let proxies = Proxies::from_environment();
+        let dialer = Dialer::new(DialOptions { tls_ca, proxies, ..DialOptions::default() });
+        let server = Server { dialer: Arc::new(dialer), address: parsed, options };
+        Ok(Context { link: Link { server, client: None }, output: Output::stdout(), json: global.json })
     }
 
-    /// A connected client.
-    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        self.server.connect().await
+    /// Returns the client, which connects first unless it has.
+    pub(crate) async fn connect(&mut self) -> Result<&mut Client, Failure> {
+        self.link.connect().await
     }
 
-    /// To connect several clients.
+    /// Time for further attempts at what a lost connection left undone.
+    pub(crate) fn retry_window(&self) -> Duration {
+        self.link.server.options.retry_window
+    }
+
+    /// Returns what is needed to connect several clients, each of which is to be closed by the caller.
     pub(crate) fn server(&self) -> Server {
-        self.server.clone()
+        self.link.server.clone()
+    }
+
+    /// Closes the connection in good order.
+    pub(crate) async fn close(self) {
+        if let Some(client) = self.link.client {
+            client.close().await;
+        }
+    }
+}
+
+impl Link {
+    /// Returns the client, which connects first unless it has.
+    pub(crate) async fn connect(&mut self) -> Result<&mut Client, Failure> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => self.server.connect().await?,
+        };
+        Ok(self.client.insert(client))
     }
 }
 
@@ -71,5 +96,20 @@ impl Server {
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let dialer = Arc::clone(&self.dialer);
         Ok(Client::connect(dialer, &self.address, self.options.clone()).await?)
+    }
+}
+
+/// The name and the token to log in with.
+fn login(global: &Global, address: &str) -> Result<Option<(String, String)>, Failure> {
+    let username = global.login.clone().filter(|username| !username.is_empty());
+    let given = global.password.is_some();
+    let token = global.password.clone().or_else(|| std::env::var("HASHSERVER_TOKEN").ok());
+    let token = token.filter(|token| !token.is_empty());
+    match (username, token) {
+        (Some(username), Some(token)) => Ok(Some((username, token))),
+        (Some(_), None) => Err(Failure::Usage(NO_TOKEN.to_owned())),
+        (None, _) if given => Err(Failure::Usage(NO_LOGIN.to_owned())),
+        (None, _) if global.no_netrc => Ok(None),
+        (None, _) => Ok(netrc::login(address)),
     }
 }

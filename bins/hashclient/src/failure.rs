@@ -4,21 +4,27 @@ use std::io;
 
 use hashserv_client::ClientError;
 
-use crate::netrc::NetrcError;
-
 /// Why a command failed; the chain of its sources is printed in one line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error(transparent)]
-    Netrc(#[from] NetrcError),
     #[error("cannot read standard input")]
     Input(#[source] io::Error),
     #[error("line {number} of standard input: {reason}")]
     InputLine { number: u64, reason: String },
+    /// A line of standard input that would not do what was meant.
+    #[error("line {number} of standard input: {reason}")]
+    UsageLine { number: u64, reason: String },
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    #[error(
+        "the new token of '{username}' is lost (refresh-token makes another one): cannot write to standard output"
+    )]
+    TokenLost { username: String, source: io::Error },
+    /// What was asked for would destroy too much.
+    #[error("{0}")]
+    Unconfirmed(String),
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
     #[error("cannot read {path}")]
@@ -36,7 +42,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Whether whoever read the output has had enough, which is no failure.
+    /// Whether whoever read the output has had enough, which needs no message.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -44,7 +50,7 @@ impl Failure {
     /// The exit status.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Failure::Usage(_) => 2,
+            Failure::Usage(_) | Failure::UsageLine { .. } => 2,
             _ => 1,
         }
     }

@@ -7,6 +7,8 @@ mod context;
 mod failure;
 mod input;
 mod netrc;
+mod notice;
+mod older_servers;
 mod output;
 mod progress;
 mod statistics;
@@ -25,20 +27,35 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return print_answer(&answer),
+    };
     tracing_subscriber::fmt()
         .with_max_level(cli.global.log.0)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
+        // It would panic where standard error cannot be written.
+        .log_internal_errors(false)
         .init();
     match run(cli) {
         Ok(code) => code,
-        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            // With standard error closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "ERROR: {}", one_line(&failure));
+            if !failure.is_closed_pipe() {
+                // With standard error closed there is nobody to tell.
+                let _ = writeln!(io::stderr(), "ERROR: {}", one_line(&failure));
+            }
             ExitCode::from(failure.status())
         }
+    }
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn print_answer(answer: &clap::Error) -> ExitCode {
+    match answer.print().and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2)),
+        Err(_) if answer.use_stderr() => ExitCode::from(2),
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -50,8 +67,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         .map_err(Failure::Runtime)?;
     let result = runtime.block_on(async {
         let mut context = Context::new(cli.global)?;
-        let code = cli.command.run(&mut context).await?;
-        context.output.flush()?;
+        let result = cli.command.run(&mut context).await;
+        let flushed = context.output.flush();
+        context.close().await;
+        let code = result?;
+        flushed?;
         Ok(code)
     });
     // A thread that waits for standard input must not keep the process alive.

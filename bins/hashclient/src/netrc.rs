@@ -1,148 +1,74 @@
 //! Logins from a netrc file.
+//!
+//! A file that cannot be used is no reason to fail: a warning is printed, and the client goes on without a login.
 
-use std::io;
+mod parse;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// A netrc file cannot be used. What is in it is never told.
+use hashserv_client::one_line;
+
+use crate::notice;
+
+/// Longest file that is read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Permission bits of the group and of others.
+const NOT_OWNER: u32 = 0o077;
+
+/// Reason why a netrc file is not used. It never quotes the file.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NetrcError {
-    #[error("cannot read {path} to look for a login (use --no-netrc to do without)", path = path.display())]
+enum NetrcError {
+    #[error("{path}: cannot read the netrc file", path = path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path}, line {line}: {reason} (use --no-netrc to do without)", path = path.display())]
+    #[error("{path}: the netrc file has more than {MAX_FILE} bytes", path = path.display())]
+    TooLong { path: PathBuf },
+    #[error("{path}, line {line}: {reason}", path = path.display())]
     Syntax { path: PathBuf, line: usize, reason: &'static str },
+    #[error(
+        "{path}: other users can access this file, which has a token for the server: run chmod 600 on it",
+        path = path.display()
+    )]
+    Exposed { path: PathBuf },
 }
 
 /// The user name and the token for a server, from `$NETRC` or `~/.netrc`. The latter need not exist.
-pub(crate) fn login(address: &str) -> Result<Option<(String, String)>, NetrcError> {
+pub(crate) fn login(address: &str) -> Option<(String, String)> {
     let chosen = std::env::var_os("NETRC").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let usual = || std::env::home_dir().map(|home| home.join(".netrc"));
     let must_exist = chosen.is_some();
-    let Some(path) = chosen.or_else(usual) else { return Ok(None) };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => return Ok(None),
-        Err(source) => return Err(NetrcError::Read { path, source }),
-    };
-    find(&text, address).map_err(|error| error.within(&path))
-}
-
-/// What is wrong, and in which line.
-#[derive(Debug, PartialEq, Eq)]
-struct SyntaxError {
-    line: usize,
-    reason: &'static str,
-}
-
-impl SyntaxError {
-    fn within(self, path: &Path) -> NetrcError {
-        NetrcError::Syntax { path: path.to_owned(), line: self.line, reason: self.reason }
-    }
-}
-
-#[derive(Default)]
-struct Entry {
-    /// `None` for `default`.
-    machine: Option<String>,
-    login: Option<String>,
-    password: Option<String>,
-}
-
-/// The login of the first entry for `machine`, else of `default`, which is only good with a token.
-fn find(text: &str, machine: &str) -> Result<Option<(String, String)>, SyntaxError> {
-    let entries = entries(text)?;
-    let entry = entries
-        .iter()
-        .find(|entry| entry.machine.as_deref() == Some(machine))
-        .or_else(|| entries.iter().find(|entry| entry.machine.is_none()));
-    Ok(entry.and_then(|entry| entry.login.clone().zip(entry.password.clone())))
-}
-
-fn entries(text: &str) -> Result<Vec<Entry>, SyntaxError> {
-    let mut tokens = Tokens { rest: text, line: 1 };
-    let mut entries: Vec<Entry> = Vec::new();
-    while let Some(keyword) = tokens.next()? {
-        // A comment is only one where a keyword is expected: a token may begin with that character.
-        if keyword.starts_with('#') {
-            tokens.skip_line();
-            continue;
+    let path = chosen.or_else(|| std::env::home_dir().map(|home| home.join(".netrc")))?;
+    match read_login(&path, address) {
+        Ok(login) => login,
+        Err(NetrcError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound && !must_exist => {
+            None
         }
-        match keyword.as_str() {
-            "machine" => entries.push(Entry { machine: Some(tokens.value()?), ..Entry::default() }),
-            "default" => entries.push(Entry::default()),
-            "macdef" => tokens.skip_macro(),
-            "login" | "user" | "password" | "account" => {
-                let value = tokens.value()?;
-                let entry = entries.last_mut().ok_or_else(|| tokens.error("no machine comes before this"))?;
-                match keyword.as_str() {
-                    "password" => entry.password = Some(value),
-                    "account" => {}
-                    _ => entry.login = Some(value),
-                }
-            }
-            _ => return Err(tokens.error("machine, default, login, password, account or macdef expected")),
+        Err(error) => {
+            notice::warn(format_args!("{}; going on without a login from netrc", one_line(&error)));
+            None
         }
     }
-    Ok(entries)
 }
 
-/// Words between blanks; in double quotes they may have blanks, and after a backslash any character.
-struct Tokens<'a> {
-    rest: &'a str,
-    line: usize,
-}
-
-impl Tokens<'_> {
-    fn next(&mut self) -> Result<Option<String>, SyntaxError> {
-        let mut token = String::new();
-        let start = self.rest.trim_start();
-        self.advance(self.rest.len() - start.len());
-        if start.is_empty() {
-            return Ok(None);
-        }
-        let quoted = start.starts_with('"');
-        let mut characters = start.char_indices().skip(usize::from(quoted));
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '\\' => token.extend(characters.next().map(|(_, escaped)| escaped)),
-                '"' if quoted => {
-                    self.advance(at + 1);
-                    return Ok(Some(token));
-                }
-                blank if blank.is_whitespace() && !quoted => {
-                    self.advance(at);
-                    return Ok(Some(token));
-                }
-                other => token.push(other),
-            }
-        }
-        if quoted {
-            return Err(self.error("a quotation mark is not closed"));
-        }
-        self.advance(start.len());
-        Ok(Some(token))
+fn read_login(path: &Path, address: &str) -> Result<Option<(String, String)>, NetrcError> {
+    let failed = |source| NetrcError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(NetrcError::TooLong { path: path.to_owned() });
     }
-
-    fn value(&mut self) -> Result<String, SyntaxError> {
-        self.next()?.ok_or_else(|| self.error("a value is missing"))
-    }
-
-    fn skip_line(&mut self) {
-        self.advance(self.rest.find('\n').unwrap_or(self.rest.len()));
-    }
-
-    /// A macro ends with an empty line.
-    fn skip_macro(&mut self) {
-        self.advance(self.rest.find("\n\n").unwrap_or(self.rest.len()));
-    }
-
-    fn advance(&mut self, count: usize) {
-        let (passed, rest) = self.rest.split_at(count);
-        self.line += passed.matches('\n').count();
-        self.rest = rest;
-    }
-
-    fn error(&self, reason: &'static str) -> SyntaxError {
-        SyntaxError { line: self.line, reason }
+    let login = parse::find(&text, address).map_err(|error| NetrcError::Syntax {
+        path: path.to_owned(),
+        line: error.line,
+        reason: error.reason,
+    })?;
+    match login {
+        Some(_) if mode & NOT_OWNER != 0 => Err(NetrcError::Exposed { path: path.to_owned() }),
+        login => Ok(login),
     }
 }
 
@@ -150,66 +76,37 @@ impl Tokens<'_> {
 mod tests {
     use super::*;
 
-    fn found(text: &str) -> Option<(String, String)> {
-        find(text, "ws://host:1/ws").unwrap()
+    fn written(text: &[u8], mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        file
     }
 
-    fn login(username: &str, token: &str) -> Option<(String, String)> {
-        Some((username.to_owned(), token.to_owned()))
-    }
-
-    #[test]
-    fn an_entry_is_found_by_the_whole_address() {
-        let text = "machine host login a password b\nmachine ws://host:1/ws\n\tlogin u\n\tpassword t\n";
-        assert_eq!(found(text), login("u", "t"));
-        assert_eq!(found("machine host login a password b"), None);
-        assert_eq!(found(""), None);
+    fn read(text: &[u8], mode: u32) -> Result<Option<(String, String)>, String> {
+        read_login(written(text, mode).path(), "a").map_err(|error| one_line(&error))
     }
 
     #[test]
-    fn default_is_the_last_resort() {
-        let text = "default login d password e\nmachine ws://host:1/ws login u password t";
-        assert_eq!(found(text), login("u", "t"));
-        assert_eq!(find(text, "other").unwrap(), login("d", "e"));
+    fn file_of_the_owner_alone_is_used() {
+        let login = read(b"machine a login u password secret", 0o600).unwrap();
+        assert_eq!(login, Some(("u".to_owned(), "secret".to_owned())));
     }
 
     #[test]
-    fn comments_are_skipped_but_not_within_values() {
-        let text = "# machine x\n#login y\nmachine ws://host:1/ws # here\nlogin u password #t # \"unclosed\n";
-        assert_eq!(found(text), login("u", "#t"));
-    }
-
-    #[test]
-    fn values_may_be_quoted() {
-        let text = r#"machine "ws://host:1/ws" login "a \"b\" c" password d\ e"#;
-        assert_eq!(found(text), login("a \"b\" c", "d e"));
-    }
-
-    #[test]
-    fn macros_are_skipped() {
-        let text = "machine a login b password c\nmacdef init\nmachine ws://host:1/ws\nlogin no\n\n\
-                    machine ws://host:1/ws account x login u password t\n";
-        assert_eq!(found(text), login("u", "t"));
-        assert_eq!(found("macdef init\nmachine ws://host:1/ws login a password b"), None);
-    }
-
-    #[test]
-    fn an_entry_without_a_token_is_no_login() {
-        assert_eq!(found("machine ws://host:1/ws login u"), None);
-    }
-
-    #[test]
-    fn errors_name_the_line_and_nothing_that_stands_in_it() {
-        for (text, line) in [
-            ("\nlogin u", 2),
-            ("machine", 1),
-            ("machine a\nlogin u\npassword", 3),
-            ("machine a login u pasword secret", 1),
-            ("machine a login u password \"secret\n\n", 1),
-        ] {
-            let error = find(text, "a").unwrap_err();
-            assert_eq!(error.line, line, "{text:?}");
-            assert!(!error.within(Path::new("f")).to_string().contains("secret"));
+    fn token_that_others_can_read_is_not_used() {
+        for mode in [0o644, 0o640, 0o604] {
+            let error = read(b"machine a login u password secret", mode).unwrap_err();
+            assert!(error.contains("chmod 600") && !error.contains("secret"), "{error}");
+            assert_eq!(read(b"machine other login u password secret", mode).unwrap(), None);
         }
+    }
+
+    #[test]
+    fn errors_name_the_line_and_quote_nothing() {
+        let error = read(b"machine a\nlogin u pasword secret", 0o600).unwrap_err();
+        assert!(error.contains(", line 2: ") && !error.contains("secret"), "{error}");
+        assert!(read(b"machine a login \xff", 0o600).unwrap_err().contains("cannot read"));
+        assert!(read(&vec![b' '; MAX_FILE as usize + 1], 0o600).unwrap_err().contains("more than"));
     }
 }

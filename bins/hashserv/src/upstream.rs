@@ -7,7 +7,7 @@ use std::time::Duration;
 use hashserv_protocol::{Address, Host};
 use hashserv_server::{ClientUpstream, UpstreamOptions};
 use hashserv_service::Upstream;
-use hashserv_transport::{DialOptions, Dialer, Limits, check_authorities};
+use hashserv_transport::{DialOptions, Dialer, Limits, Proxies, check_authorities};
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
@@ -49,6 +49,7 @@ impl UpstreamConfig {
             tls_ca: self.ca.clone(),
             connect_timeout: self.options.timeout,
             limits: Limits { max_message: self.options.max_message, ..Limits::default() },
+            proxies: Proxies::from_environment(),
         });
         let upstream = ClientUpstream::new(dialer, self.address.clone(), self.options.clone());
         upstream.try_out();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_protocol::arguments::{Auth, User as UserArgument};
-use hashserv_protocol::{Address, Call, DEFAULT_MAX_MESSAGE, Hello, reply};
+use hashserv_protocol::{Address, Call, Command, DEFAULT_MAX_MESSAGE, Hello, reply};
 use hashserv_transport::Dialer;
 use serde::de::DeserializeOwned;
 
 use crate::batches::batch_halves;
-use crate::call::{is_maintenance, is_repeatable};
 use crate::call_pipeline::call_halves;
 use crate::pipeline::{QuerySender, ReplyReceiver, halves};
+use crate::retry::{Attempts, Retry};
 use crate::session::Session;
 use crate::stream::mode::{Query, StreamMode};
 use crate::writer::check_queries;
@@ -25,9 +25,6 @@ mod commands;
 #[cfg(test)]
 mod tests;
 
-/// How often a request is repeated whose connection was closed without a reply; as BitBake's client does.
-const MAX_REPEATS: u32 = 3;
-
 /// How a [`Client`] behaves.
 #[derive(Clone)]
 pub struct ClientOptions {
@@ -36,6 +33,11 @@ pub struct ClientOptions {
     /// The same for calls that go through all that is stored, such as [`gc_sweep`](Client::gc_sweep), and for
     /// [`backfill_wait`](Client::backfill_wait). An hour by default.
     pub maintenance_timeout: Duration,
+    /// Time for which a request is attempted again after the first failure, with growing pauses, where the server
+    /// cannot be reached, a proxy cannot reach it, or the connection was lost and the request may be repeated.
+    /// Zero by default: then a lost connection is followed by three attempts at once, and a failure to connect
+    /// by none.
+    pub retry_window: Duration,
     /// The longest reply that is taken in chunks, in bytes. 64 MiB by default. Over a WebSocket the
     /// [limits of the transport](hashserv_transport::Limits) count.
     pub max_message: usize,
@@ -52,6 +54,7 @@ impl Default for ClientOptions {
         ClientOptions {
             reply_timeout: Duration::from_secs(30),
             maintenance_timeout: Duration::from_secs(60 * 60),
+            retry_window: Duration::ZERO,
             max_message: DEFAULT_MAX_MESSAGE,
             login: None,
             become_user: None,
@@ -66,6 +69,7 @@ impl fmt::Debug for ClientOptions {
         f.debug_struct("ClientOptions")
             .field("reply_timeout", &self.reply_timeout)
             .field("maintenance_timeout", &self.maintenance_timeout)
+            .field("retry_window", &self.retry_window)
             .field("max_message", &self.max_message)
             .field("login", &self.login.as_ref().map(|(username, _)| username))
             .field("become_user", &self.become_user)
@@ -80,12 +84,13 @@ impl fmt::Debug for ClientOptions {
 /// and becomes the user again. Dropping any of its futures is safe in so far: no later call gets a reply that
 /// was meant for an earlier one. Whether the server did what a dropped call asked for is not known.
 ///
-/// A call whose connection was lost before the reply came is repeated at once, up to three times, but for
-/// those that would do something else the second time: [`remove`](Client::remove),
-/// [`clean_unused`](Client::clean_unused), [`gc_sweep`](Client::gc_sweep),
+/// A call whose connection was lost before the reply came is repeated, at once and up to three times, or as
+/// [`ClientOptions::retry_window`] says. Calls that would do something else the second time are not repeated:
+/// [`remove`](Client::remove), [`clean_unused`](Client::clean_unused), [`gc_sweep`](Client::gc_sweep),
 /// [`reset_stats`](Client::reset_stats), [`new_user`](Client::new_user),
-/// [`refresh_token`](Client::refresh_token) and [`delete_user`](Client::delete_user). None is repeated
-/// after a refusal, a timeout or a failure to connect.
+/// [`refresh_token`](Client::refresh_token), [`delete_user`](Client::delete_user), and
+/// [`gc_mark`](Client::gc_mark) with a condition on `gc_mark`. None is repeated after a refusal or a timeout.
+/// Connecting and logging in are attempted again for every call, since the request was not sent yet.
 ///
 /// Unless a method says more, it fails with any of [`ClientError`].
 pub struct Client {
@@ -118,7 +123,7 @@ impl Client {
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
         let mut client = Client::new(Target::new(dialer, address.clone()), options);
-        client.session = Some(client.log_in().await?);
+        client.session = Some(client.connected_session(&mut client.retry()).await?);
         Ok(client)
     }
 
@@ -127,8 +132,8 @@ impl Client {
         Client { connect: Box::new(connect), options, session: None }
     }
 
-    /// Closes the connection in good order, which takes a second at most. A client that is dropped closes it
-    /// without a word, which harms nobody.
+    /// Closes the connection in good order, which takes a second at most. A client that is dropped resets it,
+    /// which a server may log.
     pub async fn close(mut self) {
         if let Some(session) = self.session.take() {
             session.close().await;
@@ -142,17 +147,27 @@ impl Client {
     /// [`ClientError::Refused`] if the server does not know the user with this token; it takes a second to say
     /// so. Who was logged in before stays the one that later calls log in as.
     pub async fn auth(&mut self, username: &str, token: &str) -> Result<reply::LoggedIn, ClientError> {
-        // A new login replaces the old one, which therefore need not be valid any more.
-        let mut session = match self.idle_session().await {
-            Some(session) => session,
-            None => self.dial().await?,
-        };
         let call = Call::Auth(Auth { username: username.into(), token: token.into() });
-        let reply = session.call(&call, self.options.reply_timeout).await?;
-        self.session = Some(session);
+        let mut retry = self.retry();
+        let reply = loop {
+            match self.try_auth(&call).await {
+                Ok(reply) => break reply,
+                Err(error) if retry.again(&error).await => {}
+                Err(error) => return Err(error),
+            }
+        };
         self.options.login = Some((username.to_owned(), token.to_owned()));
         self.options.become_user = None;
         Ok(reply)
+    }
+
+    async fn try_auth(&mut self, call: &Call<'_>) -> Result<reply::LoggedIn, ClientError> {
+        // A new login replaces the old one, which therefore need not be valid any more.
+        let session = match self.idle_session().await {
+            Some(session) => session,
+            None => self.dial().await?,
+        };
+        self.exchange(session, call, self.options.reply_timeout).await
     }
 
     /// Acts as another user, from now on with every connection.
@@ -204,7 +219,7 @@ impl Client {
     pub async fn pipeline<M: StreamMode>(
         &mut self,
     ) -> Result<(QuerySender<M>, ReplyReceiver<M>), ClientError> {
-        let session = self.switched::<M>().await?;
+        let session = self.begun_session::<M>().await?;
         let (writer, reader) = session.into_halves();
         Ok(halves(writer, reader))
     }
@@ -216,7 +231,7 @@ impl Client {
     pub async fn batches<M: StreamMode>(
         &mut self,
     ) -> Result<(BatchSender<M>, BatchReceiver<M>), ClientError> {
-        let session = self.switched::<M>().await?;
+        let session = self.begun_session::<M>().await?;
         let framing = session.framing();
         let (writer, reader) = session.into_halves();
         Ok(batch_halves(writer, reader, framing))
@@ -226,7 +241,7 @@ impl Client {
     /// earlier ones are awaited. The next call of the client dials a new connection. A cancelled call costs
     /// the connection.
     pub async fn call_pipeline(&mut self) -> Result<(CallSender, CallReceiver), ClientError> {
-        let mut session = self.take_session().await?;
+        let mut session = self.any_session(&mut self.retry()).await?;
         session.leave(self.options.reply_timeout).await?;
         let framing = session.framing();
         let (writer, reader) = session.into_halves();
@@ -235,48 +250,67 @@ impl Client {
 
     /// Sends one request and returns its reply.
     async fn call<R: DeserializeOwned>(&mut self, call: &Call<'_>) -> Result<R, ClientError> {
-        let patience = match is_maintenance(call) {
-            true => self.options.maintenance_timeout,
-            false => self.options.reply_timeout,
-        };
-        let mut repeats = if is_repeatable(call) { MAX_REPEATS } else { 0 };
+        let command = call.command();
+        let mut retry = self.retry();
         loop {
-            let error = match self.attempt(call, patience).await {
-                Err(error) if error.is_lost() && repeats > 0 => error,
-                result => return result,
+            let session = self.any_session(&mut retry).await?;
+            let error = match self.exchange(session, call, self.patience(command)).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
             };
-            repeats -= 1;
-            log_repeat(&error);
+            if !call.is_repeatable() || !retry.again_with(&error, attempts(command)).await {
+                return Err(error);
+            }
         }
     }
 
-    async fn attempt<R: DeserializeOwned>(
+    /// Sends one request over the session, which is kept unless this fails.
+    async fn exchange<R: DeserializeOwned>(
         &mut self,
+        mut session: Session,
         call: &Call<'_>,
         patience: Duration,
     ) -> Result<R, ClientError> {
-        let mut session = self.take_session().await?;
-        let reply = session.call(call, patience).await?;
-        self.session = Some(session);
-        Ok(reply)
+        match session.call(call, patience).await {
+            Ok(reply) => {
+                self.session = Some(session);
+                Ok(reply)
+            }
+            Err(error) => {
+                close_after(session, &error).await;
+                Err(error)
+            }
+        }
     }
 
     async fn stream<M: StreamMode>(&mut self) -> Result<Stream<'_, M>, ClientError> {
-        self.session = Some(self.switched::<M>().await?);
+        self.session = Some(self.begun_session::<M>().await?);
         Ok(Stream::new(self))
     }
 
+    /// A session in the mode, which the server may lack.
+    async fn begun_session<M: StreamMode>(&mut self) -> Result<Session, ClientError> {
+        let mut retry = self.retry();
+        self.switched_session::<M>(&mut retry, attempts(M::COMMAND)).await
+    }
+
     /// A session in the mode.
-    async fn switched<M: StreamMode>(&mut self) -> Result<Session, ClientError> {
-        let mut repeats = MAX_REPEATS;
+    async fn switched_session<M: StreamMode>(
+        &mut self,
+        retry: &mut Retry,
+        attempts: Attempts,
+    ) -> Result<Session, ClientError> {
         loop {
-            let mut session = self.take_session().await?;
+            let mut session = self.any_session(retry).await?;
             match session.switch::<M>(self.options.reply_timeout).await {
                 Ok(()) => return Ok(session),
-                Err(error) if error.is_lost() && repeats > 0 => log_repeat(&error),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    close_after(session, &error).await;
+                    if !retry.again_with(&error, attempts).await {
+                        return Err(error);
+                    }
+                }
             }
-            repeats -= 1;
         }
     }
 
@@ -286,35 +320,69 @@ impl Client {
         queries: &[Q],
     ) -> Result<Vec<M::Reply>, ClientError> {
         check_queries(queries)?;
-        let mut repeats = MAX_REPEATS;
+        let is_repeatable = queries.iter().all(Query::is_repeatable);
+        let patience = self.patience(M::COMMAND);
+        let mut retry = self.retry();
         loop {
-            let mut session = self.switched::<M>().await?;
-            match session.batch::<M, Q>(queries, self.options.reply_timeout).await {
+            let mut session = self.switched_session::<M>(&mut retry, Attempts::All).await?;
+            let error = match session.batch::<M, Q>(queries, patience).await {
                 Ok(replies) => {
                     self.session = Some(session);
                     return Ok(replies);
                 }
-                Err(error) if error.is_lost() && repeats > 0 => log_repeat(&error),
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            close_after(session, &error).await;
+            if !is_repeatable || !retry.again(&error).await {
+                return Err(error);
             }
-            repeats -= 1;
         }
     }
 
     /// Leaves the stream mode, if the connection is in one; see [`Stream::leave`].
     pub(crate) async fn leave_stream(&mut self) -> Result<(), ClientError> {
-        if let Some(mut session) = self.session.take() {
-            session.leave(self.options.reply_timeout).await?;
-            self.session = Some(session);
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        match session.leave(self.options.reply_timeout).await {
+            Ok(()) => {
+                self.session = Some(session);
+                Ok(())
+            }
+            Err(error) => {
+                close_after(session, &error).await;
+                Err(error)
+            }
         }
-        Ok(())
+    }
+
+    fn retry(&self) -> Retry {
+        Retry::new(self.options.retry_window)
+    }
+
+    /// Time limit for a reply to the command.
+    fn patience(&self, command: Command) -> Duration {
+        match command.is_maintenance() {
+            true => self.options.maintenance_timeout,
+            false => self.options.reply_timeout,
+        }
     }
 
     /// The session at hand, or a new one that is logged in.
-    async fn take_session(&mut self) -> Result<Session, ClientError> {
+    async fn any_session(&mut self, retry: &mut Retry) -> Result<Session, ClientError> {
         match self.idle_session().await {
             Some(session) => Ok(session),
-            None => self.log_in().await,
+            None => self.connected_session(retry).await,
+        }
+    }
+
+    /// A new session that is logged in. Nothing that matters was sent before, so each failure of the server or of
+    /// the way to it may be followed by another attempt.
+    async fn connected_session(&self, retry: &mut Retry) -> Result<Session, ClientError> {
+        loop {
+            match self.log_in().await {
+                Ok(session) => return Ok(session),
+                Err(error) if retry.again(&error).await => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -334,6 +402,16 @@ impl Client {
     /// A new session, logged in and acting as whom it is to act as.
     async fn log_in(&self) -> Result<Session, ClientError> {
         let mut session = self.dial().await?;
+        match self.identify(&mut session).await {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                close_after(session, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn identify(&self, session: &mut Session) -> Result<(), ClientError> {
         if let Some((username, token)) = &self.options.login {
             let call = Call::Auth(Auth { username: username.as_str().into(), token: token.as_str().into() });
             session.call::<reply::LoggedIn>(&call, self.options.reply_timeout).await?;
@@ -342,10 +420,18 @@ impl Client {
             let call = Call::BecomeUser(UserArgument { username: username.as_str().into() });
             session.call::<reply::User>(&call, self.options.reply_timeout).await?;
         }
-        Ok(session)
+        Ok(())
     }
 }
 
-fn log_repeat(error: &ClientError) {
-    tracing::debug!(%error, "the connection was lost, the request is repeated on a new one");
+/// Attempts at a command, whose lack an older server shows by a close without reply.
+fn attempts(command: Command) -> Attempts {
+    if command.has_substitute() { Attempts::Immediate } else { Attempts::All }
+}
+
+/// Drops a session that failed, in good order where the server is there to notice.
+async fn close_after(session: Session, error: &ClientError) {
+    if matches!(error, ClientError::Refused(_) | ClientError::Protocol(_)) {
+        session.close().await;
+    }
 }

@@ -19,7 +19,7 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(String),
     /// The server closed the connection without a reply. Whether it did what it was asked is not known.
-    #[error("the server closed the connection without a reply")]
+    #[error("the server closed the connection without a reply; its log has the cause")]
     Closed,
     /// Nothing moved for the time that the server is given. Whether it did what it was asked is not known.
     #[error("the server did not reply within {} s", after.as_secs_f32())]
@@ -50,6 +50,13 @@ impl ClientError {
             ClientError::Transport(error) => !matches!(error, TransportError::MessageTooLarge { .. }),
             error => matches!(error, ClientError::Closed),
         }
+    }
+
+    /// Whether the server could not be reached for a reason that may be over in a moment: it, or one behind a
+    /// proxy, is restarting.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, ClientError::Connect(error) if error.is_transient())
     }
 
     /// A reply that makes no sense, quoted in part.

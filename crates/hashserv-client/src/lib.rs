@@ -1,7 +1,7 @@
 //! Asynchronous client for hash equivalence servers of the Yocto Project.
 //!
 //! A [`Client`] keeps one connection to a server, over any transport, and has a method for every command.
-//! It dials anew where the connection was lost, logs in again, and repeats what may safely be repeated.
+//! It reconnects where the connection was lost, logs in again, and repeats what may safely be repeated.
 //!
 //! ```no_run
 //! use hashserv_client::{Client, ClientOptions};
@@ -42,7 +42,6 @@
 //! are read, so that a batch of any size needs little more memory than its replies.
 
 mod batches;
-mod call;
 mod call_pipeline;
 mod client;
 mod connect;
@@ -51,6 +50,7 @@ mod exchange;
 mod one_line;
 mod pipeline;
 mod reader;
+mod retry;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -64,6 +64,7 @@ pub use connect::{Connect, Connecting, Target};
 pub use error::ClientError;
 pub use one_line::{one_line, printable};
 pub use pipeline::{QuerySender, ReplyReceiver};
+pub use retry::Retry;
 pub use stream::mode::{Exists, Get, GetLines, MAX_QUERY, Mark, Query, StreamMode};
 pub use stream::{ExistsStream, GetStream, MarkStream, Stream};
 pub use writer::check_query;

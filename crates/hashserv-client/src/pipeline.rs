@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::ClientError;
 use crate::reader::Reader;
+use crate::session::close_halves;
 use crate::stream::mode::{Query, StreamMode};
 use crate::writer::{Writer, check_queries};
 
@@ -41,6 +42,11 @@ impl<M: StreamMode> QuerySender<M> {
     pub async fn send<Q: Query<M>>(&mut self, queries: &[Q]) -> Result<(), ClientError> {
         check_queries(queries)?;
         self.writer.send_queries(queries).await
+    }
+
+    /// Closes the connection in good order, which takes a second at most. Replies that have not arrived are lost.
+    pub async fn close_with(self, receiver: ReplyReceiver<M>) {
+        close_halves(self.writer, receiver.reader).await;
     }
 
     /// Says that no further query comes, and closes this side. Replies can be received still, though a server

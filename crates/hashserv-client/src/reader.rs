@@ -26,6 +26,10 @@ impl Reader {
         Reader { half, messages, progress, last_received: Instant::now() }
     }
 
+    pub(crate) fn into_half(self) -> ReceiveHalf {
+        self.half
+    }
+
     /// When anything last arrived; at first, when the connection was opened.
     pub(crate) fn last_received(&self) -> Instant {
         self.last_received

@@ -109,8 +109,9 @@ impl Session {
         (self.writer, self.reader)
     }
 
+    /// Closes the connection in good order; see [`Connection::close`].
     pub(crate) async fn close(self) {
-        self.writer.close().await;
+        close_halves(self.writer, self.reader).await;
     }
 
     /// Has the stream mode ended with the next write; `false` where there is none.
@@ -122,4 +123,9 @@ impl Session {
         }
         was_streaming
     }
+}
+
+/// Closes the connection that the halves belong to.
+pub(crate) async fn close_halves(writer: Writer, reader: Reader) {
+    Connection::join(reader.into_half(), writer.into_half()).close().await;
 }

@@ -38,8 +38,9 @@ impl<'c, M: StreamMode> Stream<'c, M> {
 
     /// Asks all queries and returns the replies in their order.
     ///
-    /// If the connection is lost the whole batch is asked again on a new one, up to three times. A
-    /// cancelled batch costs the connection; the next call dials anew.
+    /// If the connection is lost the whole batch is asked again on a new one, up to three times or as
+    /// [`ClientOptions::retry_window`](crate::ClientOptions::retry_window) says, unless a query may not be
+    /// repeated. A cancelled batch costs the connection; the next call reconnects.
     ///
     /// # Errors
     ///
@@ -88,9 +89,10 @@ impl Stream<'_, Exists> {
 }
 
 impl Stream<'_, Mark> {
-    /// Marks what matches and returns how many unihashes each marked. Where the batch had to be repeated,
-    /// what the lost attempt marked is not counted. As [`batch`](Stream::batch), also for errors and
-    /// cancellation.
+    /// Marks what matches and returns how many unihashes each mark applies to, marked before or not. A batch with
+    /// a condition on `gc_mark` is not repeated. The server may take
+    /// [`maintenance_timeout`](crate::ClientOptions::maintenance_timeout) for a mark. As
+    /// [`batch`](Stream::batch), also for errors and cancellation.
     ///
     /// # Errors
     ///

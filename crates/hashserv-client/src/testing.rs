@@ -27,19 +27,29 @@ pub(crate) fn client(scripts: Vec<Script>) -> Client {
 
 /// The same, with options.
 pub(crate) fn client_with(scripts: Vec<Script>, options: ClientOptions) -> Client {
-    Client::new(Scripts(Mutex::new(scripts.into())), options)
+    client_that_dials(scripts.into_iter().map(Ok).collect(), options)
 }
 
-struct Scripts(Mutex<VecDeque<Script>>);
+/// A client whose dials come to these outcomes, one after the other. To dial once more fails.
+pub(crate) fn client_that_dials(
+    outcomes: VecDeque<Result<Script, TransportError>>,
+    options: ClientOptions,
+) -> Client {
+    Client::new(Scripts(Mutex::new(outcomes)), options)
+}
+
+struct Scripts(Mutex<VecDeque<Result<Script, TransportError>>>);
+
+/// The failure of a dial.
+pub(crate) fn unreachable(kind: io::ErrorKind) -> TransportError {
+    TransportError::Connect { address: "unix://script".parse().unwrap(), source: kind.into() }
+}
 
 impl Connect for Scripts {
     fn connect(&self) -> Connecting<'_> {
-        let script = self.0.lock().unwrap().pop_front();
+        let outcome = self.0.lock().unwrap().pop_front();
         Box::pin(async move {
-            let Some(script) = script else {
-                let address = "unix://script".parse().unwrap();
-                return Err(TransportError::Connect { address, source: io::ErrorKind::NotFound.into() });
-            };
+            let script = outcome.unwrap_or_else(|| Err(unreachable(io::ErrorKind::NotFound)))?;
             let (connection, peer) = Connection::pair(Limits::default());
             tokio::spawn(script(Peer(peer)));
             Ok(connection)

@@ -70,6 +70,10 @@ impl Writer {
     pub(crate) async fn close(self) {
         self.half.close().await;
     }
+
+    pub(crate) fn into_half(self) -> SendHalf {
+        self.half
+    }
 }
 
 /// Whether all queries can be sent, so that a bad one is found before any is on its way.

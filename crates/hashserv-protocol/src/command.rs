@@ -1,4 +1,6 @@
-//! The commands by name.
+//! The commands by name, and their properties.
+//!
+//! Each property is an exhaustive match, so that a new command does not compile before all are decided.
 
 /// A command of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,11 +99,121 @@ impl Command {
         }
     }
 
+    /// Effect of a repetition after the connection was lost before the reply arrived.
+    #[must_use]
+    pub fn repetition(self) -> Repetition {
+        match self {
+            Command::Ping
+            | Command::Get
+            | Command::GetOuthash
+            | Command::GetStream
+            | Command::ExistsStream
+            | Command::Report
+            | Command::ReportEquiv
+            | Command::GetStats
+            | Command::BackfillWait
+            | Command::GetDbUsage
+            | Command::GetDbQueryColumns
+            | Command::GcStatus
+            | Command::Auth
+            | Command::GetUser
+            | Command::GetAllUsers
+            | Command::BecomeUser
+            | Command::SetUserPerms => Repetition::Harmless,
+            Command::GcMark | Command::GcMarkStream => Repetition::HarmlessUnlessConditionOnMark,
+            Command::ResetStats
+            | Command::Remove
+            | Command::CleanUnused
+            | Command::GcSweep
+            | Command::NewUser
+            | Command::RefreshToken
+            | Command::DeleteUser => Repetition::Harmful,
+        }
+    }
+
+    /// Reports whether the time to a reply depends on how much the server has stored, or has to wait for. In a
+    /// stream mode it is the reply to a line that is meant.
+    #[must_use]
+    pub fn is_maintenance(self) -> bool {
+        match self {
+            Command::BackfillWait
+            | Command::GetDbUsage
+            | Command::Remove
+            | Command::CleanUnused
+            | Command::GcMark
+            | Command::GcMarkStream
+            | Command::GcStatus
+            | Command::GcSweep => true,
+            Command::Ping
+            | Command::Get
+            | Command::GetOuthash
+            | Command::GetStream
+            | Command::ExistsStream
+            | Command::Report
+            | Command::ReportEquiv
+            | Command::GetStats
+            | Command::ResetStats
+            | Command::GetDbQueryColumns
+            | Command::Auth
+            | Command::GetUser
+            | Command::GetAllUsers
+            | Command::BecomeUser
+            | Command::NewUser
+            | Command::SetUserPerms
+            | Command::RefreshToken
+            | Command::DeleteUser => false,
+        }
+    }
+
+    /// Reports whether clients manage without the command where an older server lacks it. Such a server closes
+    /// the connection without a reply.
+    #[must_use]
+    pub fn has_substitute(self) -> bool {
+        match self {
+            Command::GetDbQueryColumns | Command::GcMarkStream => true,
+            Command::Ping
+            | Command::Get
+            | Command::GetOuthash
+            | Command::GetStream
+            | Command::ExistsStream
+            | Command::Report
+            | Command::ReportEquiv
+            | Command::GetStats
+            | Command::ResetStats
+            | Command::BackfillWait
+            | Command::GetDbUsage
+            | Command::Remove
+            | Command::CleanUnused
+            | Command::GcMark
+            | Command::GcStatus
+            | Command::GcSweep
+            | Command::Auth
+            | Command::GetUser
+            | Command::GetAllUsers
+            | Command::BecomeUser
+            | Command::NewUser
+            | Command::SetUserPerms
+            | Command::RefreshToken
+            | Command::DeleteUser => false,
+        }
+    }
+
     /// The command of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Command::ALL.into_iter().find(|command| command.name() == name)
     }
+}
+
+/// Effect of a command that runs a second time because the reply to the first run was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// The state ends the same, and the second reply is what the first one would have been.
+    Harmless,
+    /// As [`Harmless`](Repetition::Harmless), unless a condition is on the mark, which the first run changes.
+    HarmlessUnlessConditionOnMark,
+    /// The second run does something else, or its reply hides what the first one did.
+    Harmful,
 }
 
 #[cfg(test)]

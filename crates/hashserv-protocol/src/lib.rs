@@ -62,7 +62,7 @@ mod text;
 
 pub use address::{Address, AddressError, Host};
 pub use call::Call;
-pub use command::Command;
+pub use command::{Command, Repetition};
 pub use handshake::{HandshakeError, HandshakeReader, Hello, MAX_VIA, Progress};
 pub use line_buffer::{LineBuffer, LineTooLong};
 pub use message::{Framing, MessageError, MessageReader, encode_message};

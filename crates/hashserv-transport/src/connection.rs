@@ -114,6 +114,12 @@ impl Connection {
         (self.receive, self.send)
     }
 
+    /// Puts the halves of one connection together again, to close it.
+    #[must_use]
+    pub fn join(receive: ReceiveHalf, send: SendHalf) -> Self {
+        Connection { receive, send }
+    }
+
     pub(crate) fn unix(stream: UnixStream, peer: Peer, limits: &Limits) -> Self {
         let (source, sink) = stream.into_split();
         Connection::from_parts(Source::Unix(source), Sink::Unix(sink), peer, limits.max_line)

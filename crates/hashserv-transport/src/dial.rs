@@ -7,9 +7,10 @@ use hashserv_protocol::{Address, Host};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::proxy;
 use crate::socket::Socket;
 use crate::tls::ClientTls;
-use crate::{Connection, Limits, Peer, TransportError, tcp, unix, upgrade, websocket};
+use crate::{Connection, Limits, Peer, Proxies, ProxyError, TransportError, tcp, unix, upgrade, websocket};
 
 /// The ports that are dialled where the address has none.
 const WS_PORT: u16 = 80;
@@ -27,11 +28,18 @@ pub struct DialOptions {
     pub connect_timeout: Duration,
     /// What the connections take at most.
     pub limits: Limits,
+    /// Proxies to go through. None by default.
+    pub proxies: Proxies,
 }
 
 impl Default for DialOptions {
     fn default() -> Self {
-        DialOptions { tls_ca: None, connect_timeout: Duration::from_secs(30), limits: Limits::default() }
+        DialOptions {
+            tls_ca: None,
+            connect_timeout: Duration::from_secs(30),
+            limits: Limits::default(),
+            proxies: Proxies::default(),
+        }
     }
 }
 
@@ -57,14 +65,23 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// [`TransportError::Connect`] or [`TransportError::ConnectTimeout`] if there is no server to be reached;
+    /// [`TransportError::Connect`] or [`TransportError::ConnectTimeout`] if there is no server to be reached,
+    /// [`TransportError::Proxy`] if the proxy gives no connection to it;
     /// [`TransportError::Tls`], [`TransportError::Refused`] or [`TransportError::WebSocket`] if it is not the
     /// server that was meant; [`TransportError::Certificate`] if `tls_ca` cannot be read.
     pub async fn dial(&self, address: &Address) -> Result<Connection, TransportError> {
         let limit = self.options.connect_timeout;
-        timeout(limit, self.connect(address))
-            .await
-            .unwrap_or_else(|_| Err(TransportError::ConnectTimeout { address: address.clone(), limit }))
+        timeout(limit, self.connect(address)).await.unwrap_or_else(|_| Err(self.timed_out(address)))
+    }
+
+    fn timed_out(&self, address: &Address) -> TransportError {
+        let limit = self.options.connect_timeout;
+        if let Address::WebSocket { tls, host, .. } = address
+            && let Ok(Some(proxy)) = self.options.proxies.find(*tls, name(host), port(*tls, host))
+        {
+            return proxy_failed(address, &proxy.host.to_string(), ProxyError::Timeout(limit));
+        }
+        TransportError::ConnectTimeout { address: address.clone(), limit }
     }
 
     async fn connect(&self, address: &Address) -> Result<Connection, TransportError> {
@@ -97,14 +114,39 @@ impl Dialer {
         host: &Host,
         peer: &Peer,
     ) -> Result<Socket, TransportError> {
-        let port = host.port.unwrap_or(if tls { WSS_PORT } else { WS_PORT });
-        let stream = connect_tcp(address, host, port).await?;
+        let stream = self.connect_host(address, tls, host).await?;
         if !tls {
             return Ok(Socket::Plain(stream));
         }
         let stream = self.tls.connect(stream, name(host), peer).await?;
         Ok(Socket::Tls(Box::new(stream.into())))
     }
+
+    /// Connects to the host, through a proxy where there is one for it.
+    async fn connect_host(
+        &self,
+        address: &Address,
+        tls: bool,
+        host: &Host,
+    ) -> Result<TcpStream, TransportError> {
+        let port = port(tls, host);
+        let proxy = self.options.proxies.find(tls, name(host), port);
+        match proxy.map_err(|(place, error)| proxy_failed(address, &place, error))? {
+            None => connect_tcp(address, host, port).await,
+            Some(proxy) => {
+                let opened = proxy::open(&proxy, name(host), port).await;
+                opened.map_err(|error| proxy_failed(address, &proxy.host.to_string(), error))
+            }
+        }
+    }
+}
+
+fn proxy_failed(address: &Address, proxy: &str, source: ProxyError) -> TransportError {
+    TransportError::Proxy { address: address.clone(), proxy: proxy.to_owned(), source }
+}
+
+fn port(tls: bool, host: &Host) -> u16 {
+    host.port.unwrap_or(if tls { WSS_PORT } else { WS_PORT })
 }
 
 async fn connect_tcp(address: &Address, host: &Host, port: u16) -> Result<TcpStream, TransportError> {

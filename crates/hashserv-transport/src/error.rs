@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use hashserv_protocol::Address;
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-use crate::Peer;
+use crate::{Peer, ProxyError};
 
 /// Why a connection, a listener or its certificate failed.
 ///
@@ -59,6 +60,16 @@ pub enum TransportError {
         address: Address,
         /// The time that was given.
         limit: Duration,
+    },
+    /// The proxy gives no connection to the server.
+    #[error("cannot connect to {address} through the proxy {proxy}")]
+    Proxy {
+        /// The address that was dialled.
+        address: Address,
+        /// Host and port of the proxy, or the variable that names it; no credentials.
+        proxy: String,
+        /// What is wrong.
+        source: ProxyError,
     },
     /// The TLS handshake failed: the peer is not trusted, or speaks no TLS.
     #[error("TLS with {peer} failed: {reason}")]
@@ -121,6 +132,33 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// Reports whether a connection failed for a reason that may be over in a moment: the server, or the one
+    /// behind a proxy, is restarting.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            TransportError::Connect { address, source } => {
+                let is_missing =
+                    matches!(address, Address::Unix(_)) && source.kind() == io::ErrorKind::NotFound;
+                is_missing || is_hang_up(source)
+            }
+            TransportError::Tls { source, .. } | TransportError::Io { source, .. } => is_hang_up(source),
+            TransportError::Refused { status, .. }
+            | TransportError::Proxy { source: ProxyError::Refused(status), .. } => {
+                matches!(status, 502..=504)
+            }
+            TransportError::Proxy { source: ProxyError::Io(source), .. } => is_hang_up(source),
+            TransportError::WebSocket { source, .. } => matches!(
+                **source,
+                tungstenite::Error::ConnectionClosed
+                    | tungstenite::Error::Protocol(
+                        ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake
+                    )
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(peer: &Peer) -> impl FnOnce(io::Error) -> Self {
         let peer = peer.clone();
         move |source| TransportError::Io { peer, source }
@@ -143,4 +181,16 @@ impl TransportError {
         let address = address.clone();
         move |source| TransportError::Bind { address, source }
     }
+}
+
+/// Whether the other end takes no connections, or dropped this one.
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
 }

@@ -72,7 +72,8 @@
 //! # A client
 //!
 //! A [`Dialer`] connects to any address. It verifies the certificates of `wss://` servers against the authorities that
-//! the system trusts, or a file with others, and resumes TLS sessions.
+//! the system trusts, or a file with others, and resumes TLS sessions. Where it is given [`Proxies`], it reaches
+//! `ws://` and `wss://` servers through them.
 //!
 //! # What it costs and what is bounded
 //!
@@ -83,7 +84,7 @@
 //!   incomplete, and keeps buffers of the size of the largest messages until the connection ends.
 //! - What is being sent is copied once on a WebSocket, and queued to 2 MiB and 64 KiB at most, answers to pings
 //!   included: of those that find no room only the last is sent.
-//! - The HTTP request of a WebSocket has at most 16 KiB, a server's answer 64 KiB.
+//! - The HTTP request of a WebSocket has at most 16 KiB, a server's answer 64 KiB, a proxy's answer 16 KiB.
 //! - A connection is never closed for being idle. Dead peers are found by TCP keep-alive, which is set on both ends:
 //!   after 30 s, then every 15 s, given up after 4 probes.
 //! - Good-byes take a second at most.
@@ -96,6 +97,7 @@ mod listener;
 mod metered;
 mod pace;
 mod peer;
+mod proxy;
 mod receive;
 mod send;
 mod socket;
@@ -111,6 +113,7 @@ pub use error::TransportError;
 pub use hashserv_protocol::Framing;
 pub use listener::{Incoming, ListenOptions, Listener};
 pub use peer::Peer;
+pub use proxy::{Proxies, ProxyError};
 pub use receive::ReceiveHalf;
 pub use send::SendHalf;
 pub use tls::{CertificateInfo, ServerTls, Validity, check_authorities};

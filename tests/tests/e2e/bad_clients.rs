@@ -1,15 +1,25 @@
 //! Clients that behave badly, or are too many: others are served, and memory stays bounded.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use hashserv_tests::{
-    Backend, HANDSHAKE, Launch, METHOD, RawClient, TestServer, Transport, get, report, task_of, unihash_of,
+    Backend, HANDSHAKE, Launch, METHOD, RawClient, TestServer, Transport, eventually, get, report, task_of,
+    unihash_of,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::everywhere::{each_place, everywhere};
 
 /// What the server may hold at most, in MiB, while many clients misbehave or are idle. It is some 12 alone.
 const MEMORY: u64 = 150;
+
+/// Time without any progress after which a client counts as stuck: far longer than a busy server takes for a batch.
+const STUCK: Duration = Duration::from_secs(3);
 
 /// How many clients are idle at once.
 const IDLE: usize = 2000;
@@ -56,21 +66,39 @@ async fn who_never_reads_in_a_stream_costs_little_and_hinders_nobody() {
             let mut client = server.connect().await;
             client.send_line("{\"get-stream\": null}").await;
             assert_eq!(client.line().await, "\"ok\"");
-            deaf.push(tokio::spawn(ask_without_reading(client)));
+            let stuck = Arc::new(AtomicBool::new(false));
+            deaf.push((tokio::spawn(ask_without_reading(client, Arc::clone(&stuck))), stuck));
         }
+        // Only then does the server hold all that it is ever going to hold.
+        eventually("nothing more is taken from any of them", async || {
+            deaf.iter().all(|(_, stuck)| stuck.load(Ordering::Relaxed)).then_some(())
+        })
+        .await;
         for _ in 0..200 {
             assert_eq!(reader.ask(get(&task_of("a"))).await["unihash"], unihash_of("a"));
         }
         has_stayed_small(server);
-        deaf.iter().for_each(tokio::task::JoinHandle::abort);
+        deaf.iter().for_each(|(asking, _)| asking.abort());
     })
     .await;
 }
 
-/// Asks on and on; it gets stuck when the server takes no more.
-async fn ask_without_reading(mut client: RawClient) {
+/// Asks on and on; it is stuck as long as the server has taken nothing for a while.
+async fn ask_without_reading(mut client: RawClient, stuck: Arc<AtomicBool>) {
     let lines = vec![format!("{METHOD} {}", task_of("a")); 1000];
-    while client.try_send_lines(&lines).await.is_ok() {}
+    loop {
+        let mut sending = pin!(client.try_send_lines(&lines));
+        let sent = loop {
+            match timeout(STUCK, &mut sending).await {
+                Ok(sent) => break sent,
+                Err(_) => stuck.store(true, Ordering::Relaxed),
+            }
+        };
+        stuck.store(false, Ordering::Relaxed);
+        if sent.is_err() {
+            return;
+        }
+    }
 }
 
 #[tokio::test]

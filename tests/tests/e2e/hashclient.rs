@@ -1,8 +1,12 @@
 //! The client program against the server, over every transport.
 
 mod administration;
+mod closing;
 mod connecting;
 mod looking_up;
+mod printing;
+mod proxies;
+mod safety;
 
 use hashserv_tests::{TestServer, run_hashclient};
 

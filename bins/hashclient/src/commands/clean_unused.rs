@@ -15,7 +15,7 @@ pub(crate) struct CleanUnused {
 
 impl CleanUnused {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let removed = client.clean_unused(self.max_age).await?;
         match context.json {
             true => context.output.json(&removed),

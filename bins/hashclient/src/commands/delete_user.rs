@@ -16,7 +16,7 @@ pub(crate) struct DeleteUser {
 
 impl DeleteUser {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let reply = client.delete_user(Some(&self.username)).await?;
         if context.json {
             return context.output.json(&reply);

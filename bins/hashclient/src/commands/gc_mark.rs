@@ -2,9 +2,12 @@
 
 use clap::Args;
 
-use crate::conditions::conditions;
+use crate::conditions::{Columns, conditions};
 use crate::context::Context;
 use crate::failure::Failure;
+
+/// Without a condition nothing is marked, and the sweep removes everything.
+const NO_CONDITION: &str = "gc-mark needs --where: without a condition nothing is marked";
 
 /// Marks unihashes that a garbage collection keeps
 ///
@@ -21,7 +24,11 @@ pub(crate) struct GcMark {
 impl GcMark {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let conditions = conditions(self.conditions).map_err(Failure::Usage)?;
-        let mut client = context.connect().await?;
+        if conditions.is_empty() {
+            return Err(Failure::Usage(NO_CONDITION.to_owned()));
+        }
+        let client = context.connect().await?;
+        Columns::of(client).await?.check_marking(&conditions).map_err(Failure::Usage)?;
         let marked = client.gc_mark(&self.mark, conditions).await?;
         match context.json {
             true => context.output.json(&marked),

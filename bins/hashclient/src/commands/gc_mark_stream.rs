@@ -1,16 +1,17 @@
 //! `gc-mark-stream`.
 
 use clap::Args;
-use hashserv_client::{Client, ClientError};
+use hashserv_client::Client;
 use hashserv_protocol::arguments::GcMark;
 use hashserv_protocol::reply::Count;
 use indicatif::ProgressBar;
 use tokio::io::AsyncRead;
 
-use crate::conditions::conditions;
+use crate::conditions::{Columns, conditions};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::input::{Input, Line};
+use crate::older_servers::may_lack;
 use crate::{progress, words};
 
 /// Marks many unihashes that a garbage collection keeps, from standard input
@@ -25,8 +26,8 @@ pub(crate) struct GcMarkStream {
 
 impl GcMarkStream {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
-        let count = mark_all(&mut client, &self.mark, tokio::io::stdin()).await?;
+        let client = context.connect().await?;
+        let count = mark_all(client, &self.mark, tokio::io::stdin()).await?;
         match context.json {
             true => context.output.json(&Count { count }),
             false => context.output.line(format_args!("New hashes marked: {count}")),
@@ -36,6 +37,7 @@ impl GcMarkStream {
 
 /// Marks what the lines say, and returns how many unihashes that were.
 async fn mark_all(client: &mut Client, mark: &str, source: impl AsyncRead + Unpin) -> Result<u64, Failure> {
+    let columns = Columns::of(client).await?;
     let has_mode = offers_mode(client).await?;
     let counter = progress::counter("lines marked");
     let mut input = Input::new(source);
@@ -46,7 +48,7 @@ async fn mark_all(client: &mut Client, mark: &str, source: impl AsyncRead + Unpi
             counter.finish_and_clear();
             return Ok(count);
         }
-        let (marks, malformed) = parse(mark, &lines);
+        let (marks, malformed) = parse(mark, &columns, &lines);
         count += match has_mode {
             true => client.mark_stream().await?.mark(&marks).await?.iter().sum::<u64>(),
             false => mark_singly(client, marks, &counter).await?,
@@ -60,20 +62,11 @@ async fn mark_all(client: &mut Client, mark: &str, source: impl AsyncRead + Unpi
 async fn offers_mode(client: &mut Client) -> Result<bool, Failure> {
     match client.mark_stream().await {
         Ok(_) => Ok(true),
-        Err(error) if lacks_mode(&error) => {
+        Err(error) if may_lack(&error) => {
             tracing::info!(%error, "the server lacks gc-mark-stream, each line is marked with gc-mark");
             Ok(false)
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether the server may not know the mode. Ours refuses what it does not offer; older ones close the
-/// connection, and what we sent behind the close makes it look like a broken one.
-fn lacks_mode(error: &ClientError) -> bool {
-    match error {
-        ClientError::Refused(message) => message.starts_with("Unknown command"),
-        error => error.is_lost(),
     }
 }
 
@@ -91,10 +84,10 @@ async fn mark_singly(
 }
 
 /// What to mark, up to the first line that makes no sense. Blank lines mean nothing.
-fn parse<'a>(mark: &'a str, lines: &[Line]) -> (Vec<GcMark<'a>>, Option<Failure>) {
+fn parse<'a>(mark: &'a str, columns: &Columns, lines: &[Line]) -> (Vec<GcMark<'a>>, Option<Failure>) {
     let mut marks = Vec::with_capacity(lines.len());
     for line in lines {
-        match parse_line(mark, line) {
+        match parse_line(mark, columns, line) {
             Ok(parsed) => marks.extend(parsed),
             Err(failure) => return (marks, Some(failure)),
         }
@@ -102,26 +95,29 @@ fn parse<'a>(mark: &'a str, lines: &[Line]) -> (Vec<GcMark<'a>>, Option<Failure>
     (marks, None)
 }
 
-fn parse_line<'a>(mark: &'a str, line: &Line) -> Result<Option<GcMark<'a>>, Failure> {
+fn parse_line<'a>(mark: &'a str, columns: &Columns, line: &Line) -> Result<Option<GcMark<'a>>, Failure> {
     let words = words::split(&line.text).map_err(|reason| line.malformed(reason))?;
     let conditions = conditions(words).map_err(|reason| line.malformed(reason))?;
     if conditions.is_empty() {
         return Ok(None);
     }
+    let unusable = |reason| Failure::UsageLine { number: line.number, reason };
+    columns.check_marking(&conditions).map_err(unusable)?;
     line.sendable(GcMark { mark: mark.into(), conditions }).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::time::Duration;
-
-    use hashserv_transport::{Connection, Limits, TransportError};
+    use hashserv_client::ClientError;
 
     use super::*;
     use crate::testing::{Answer, client};
 
+    const COLUMNS: &str = r#"{"columns": ["unihash", "method", "PN"]}"#;
+
     const STREAMING: Answer = |line| match line {
+        r#"{"get-db-query-columns":null}"# => Some(COLUMNS.to_owned()),
+        "END" => Some("ok".to_owned()),
         r#"{"gc-mark-stream":null}"# => Some("\"ok\"".to_owned()),
         _ => {
             assert!(line.starts_with(r#"{"mark":"M","where":{""#), "{line}");
@@ -151,9 +147,10 @@ mod tests {
     #[tokio::test]
     async fn without_the_mode_no_line_is_lost() {
         let lines = "unihash a\nunihash b\n";
-        assert_eq!(run(&[CLOSING, CLOSING, CLOSING, CLOSING, MARKING], lines).await.unwrap(), 6);
+        let old = [CLOSING; 8];
+        assert_eq!(run(&[&old[..], &[MARKING]].concat(), lines).await.unwrap(), 6);
         assert_eq!(run(&[REFUSING, REFUSING], "").await.unwrap(), 0);
-        let refused = run(&[REFUSING, REFUSING], lines).await;
+        let refused = run(&[REFUSING, REFUSING, REFUSING], lines).await;
         assert!(matches!(refused, Err(Failure::Client(ClientError::Refused(_)))), "{refused:?}");
     }
 
@@ -162,14 +159,6 @@ mod tests {
         const FORBIDDING: Answer =
             |_| Some(r#"{"invoke-error": {"message": "User does not have @db-admin"}}"#.to_owned());
         assert_eq!(run(&[FORBIDDING], "").await.unwrap_err().to_string(), "User does not have @db-admin");
-    }
-
-    #[test]
-    fn a_connection_that_breaks_may_be_one_that_an_old_server_closed() {
-        let peer = Connection::pair(Limits::default()).0.peer().clone();
-        let broken = TransportError::Io { peer, source: io::ErrorKind::ConnectionReset.into() };
-        assert!(lacks_mode(&ClientError::Transport(broken)));
-        assert!(!lacks_mode(&ClientError::Timeout { after: Duration::from_secs(1) }));
     }
 
     #[tokio::test]
@@ -183,6 +172,20 @@ mod tests {
         ] {
             let error = run(&[STREAMING], &format!("unihash a\n{line}\n")).await.unwrap_err();
             assert_eq!(error.to_string(), format!("line 2 of standard input: {reason}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn line_that_would_mark_nothing_is_a_usage_error_and_is_not_sent() {
+        const STRICT: Answer = |line| {
+            assert!(!line.contains(r#""mark""#), "{line}");
+            STREAMING(line)
+        };
+        for (line, named) in [("metod x", "'metod'"), ("PN p", "'PN'"), ("metod x method m", "'metod'")] {
+            let failure = run(&[STRICT], line).await.unwrap_err();
+            assert_eq!(failure.status(), 2);
+            let told = failure.to_string();
+            assert!(told.starts_with("line 1 of standard input: ") && told.contains(named), "{told}");
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct GcStatus {}
 
 impl GcStatus {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let status = client.gc_status().await?;
         if context.json {
             return context.output.json(&status);

@@ -1,9 +1,11 @@
 //! `get`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use clap::Args;
-use hashserv_client::{ClientError, Get as GetMode, QuerySender, ReplyReceiver};
+use hashserv_client::{Client, ClientError, Get as GetMode, QuerySender, ReplyReceiver, Retry};
+use indicatif::ProgressBar;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
@@ -43,10 +45,11 @@ type Task = (String, String);
 
 impl Get {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let window = context.retry_window();
+        let client = context.link.connect().await?;
         let (Some(method), Some(taskhash)) = (self.method, self.taskhash) else {
-            let (sender, receiver) = client.pipeline().await?;
-            return look_up(tokio::io::stdin(), sender, receiver, &mut context.output).await;
+            let output = &mut context.output;
+            return LookUps::new(tokio::io::stdin(), output).run(client, window).await;
         };
         match client.get_row(&method, &taskhash).await? {
             Some(row) => context.output.json(&row),
@@ -55,48 +58,162 @@ impl Get {
     }
 }
 
-/// Asks for every line of `source` and prints the answers, in order, as they arrive.
-async fn look_up(
-    source: impl AsyncRead + Unpin,
-    sender: QuerySender<GetMode>,
-    receiver: ReplyReceiver<GetMode>,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let (pending, awaited) = mpsc::channel(MAX_PENDING);
-    let asking = ask(Input::new(source), sender, pending);
-    let printing = print_replies(receiver, awaited, output);
-    tokio::pin!(asking, printing);
-    tokio::select! {
-        // It ends before the asking does only if it fails.
-        printed = &mut printing => printed,
-        asked = &mut asking => {
-            printing.await?;
-            asked
+/// Look-ups of all lines of an input, whose answers are printed in order, as they arrive.
+struct LookUps<'a, R> {
+    questions: Questions<R>,
+    answers: Answers<'a>,
+}
+
+/// What is to be asked.
+struct Questions<R> {
+    input: Input<R>,
+    /// Tells the other side what is going to be asked.
+    pending: mpsc::Sender<Vec<Task>>,
+    /// The end of the input, and what was wrong with it.
+    ended: Option<Result<(), Failure>>,
+}
+
+/// What is to be printed.
+struct Answers<'a> {
+    awaited: mpsc::Receiver<Vec<Task>>,
+    /// Tasks that were asked and not answered.
+    unanswered: VecDeque<Task>,
+    output: &'a mut Output,
+    counter: ProgressBar,
+}
+
+impl<'a, R: AsyncRead + Unpin> LookUps<'a, R> {
+    fn new(source: R, output: &'a mut Output) -> Self {
+        let (pending, awaited) = mpsc::channel(MAX_PENDING);
+        let questions = Questions { input: Input::new(source), pending, ended: None };
+        let counter = progress::counter("looked up");
+        LookUps { questions, answers: Answers { awaited, unanswered: VecDeque::new(), output, counter } }
+    }
+
+    /// Asks until all is answered. Where the connection is lost, what was not answered is asked again.
+    async fn run(mut self, client: &mut Client, retry_window: Duration) -> Result<(), Failure> {
+        let mut retry = Retry::new(retry_window);
+        loop {
+            let answered = self.answers.counter.position();
+            let lost = match self.run_once(client).await {
+                Err(Failure::Client(error)) if error.is_lost() => error,
+                result => {
+                    self.answers.counter.finish_and_clear();
+                    return result;
+                }
+            };
+            if self.answers.counter.position() > answered {
+                retry = Retry::new(retry_window);
+            }
+            if !retry.again(&lost).await {
+                return Err(lost.into());
+            }
+        }
+    }
+
+    /// Asks over one connection, which is closed in the end.
+    async fn run_once(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let (mut sender, mut receiver) = client.pipeline().await?;
+        let again = self.answers.begin_again();
+        let result = {
+            let asking = self.questions.ask(&again, &mut sender);
+            let printing = self.answers.print(&mut receiver);
+            tokio::pin!(asking, printing);
+            tokio::select! {
+                // It ends before the asking does only if it fails.
+                printed = &mut printing => printed,
+                asked = &mut asking => match asked {
+                    Ok(()) => printing.await,
+                    // A refusal that explains the failure may have arrived already.
+                    Err(failure) => printing.await.and(Err(failure)),
+                },
+            }
+        };
+        sender.close_with(receiver).await;
+        match (result, self.questions.ended.take()) {
+            (Ok(()), Some(ended)) => ended,
+            (result, ended) => {
+                self.questions.ended = ended;
+                result
+            }
         }
     }
 }
 
-/// Sends a query for every line, and tells `pending` what was asked, until the input ends or a line makes no
-/// sense.
-async fn ask(
-    mut input: Input<impl AsyncRead + Unpin>,
-    mut sender: QuerySender<GetMode>,
-    pending: mpsc::Sender<Vec<Task>>,
-) -> Result<(), Failure> {
-    loop {
-        let lines = input.batch().await?;
-        if lines.is_empty() {
-            return Ok(());
+impl<R: AsyncRead + Unpin> Questions<R> {
+    /// Asks, and tells the other side in the end that there will be no more.
+    async fn ask(&mut self, again: &[Task], sender: &mut QuerySender<GetMode>) -> Result<(), Failure> {
+        let result = self.ask_all(again, sender).await;
+        if let Ok(room) = self.pending.reserve().await {
+            // An empty batch stands for the end.
+            room.send(Vec::new());
         }
-        let (tasks, malformed) = parse(&lines);
-        if !tasks.is_empty() {
+        result
+    }
+
+    /// Asks what an earlier connection left unanswered, then a query for every line until the input ends or a line
+    /// makes no sense.
+    async fn ask_all(&mut self, again: &[Task], sender: &mut QuerySender<GetMode>) -> Result<(), Failure> {
+        sender.send(again).await?;
+        while self.ended.is_none() {
+            // Room first, so that nothing that was read is lost if this is cancelled.
+            let Ok(room) = self.pending.reserve().await else { break };
+            let lines = match self.input.batch().await {
+                Ok(lines) if !lines.is_empty() => lines,
+                Ok(_) => {
+                    self.ended = Some(Ok(()));
+                    break;
+                }
+                Err(failure) => {
+                    self.ended = Some(Err(failure));
+                    break;
+                }
+            };
+            let (tasks, malformed) = parse(&lines);
+            self.ended = malformed.map(Err);
             // Announced before they are sent, so that replies are read while a long batch is written.
-            if pending.send(tasks.clone()).await.is_err() {
-                return Ok(());
-            }
+            room.send(tasks.clone());
             sender.send(&tasks).await?;
         }
-        malformed.map_or(Ok(()), Err)?;
+        Ok(())
+    }
+}
+
+impl Answers<'_> {
+    /// Returns what is to be asked once more over a new connection.
+    fn begin_again(&mut self) -> Vec<Task> {
+        while let Ok(tasks) = self.awaited.try_recv() {
+            self.unanswered.extend(tasks);
+        }
+        self.unanswered.iter().cloned().collect()
+    }
+
+    async fn print(&mut self, receiver: &mut ReplyReceiver<GetMode>) -> Result<(), Failure> {
+        loop {
+            self.print_answers(receiver).await?;
+            match self.awaited.recv().await {
+                Some(tasks) if !tasks.is_empty() => self.unanswered.extend(tasks),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Prints the answers to all that was asked so far.
+    async fn print_answers(&mut self, receiver: &mut ReplyReceiver<GetMode>) -> Result<(), Failure> {
+        while !self.unanswered.is_empty() {
+            let mut replies = Vec::with_capacity(self.unanswered.len());
+            let received = receiver.receive(&mut replies, self.unanswered.len());
+            let timeout = ClientError::Timeout { after: REPLY_TIMEOUT };
+            let received = tokio::time::timeout(REPLY_TIMEOUT, received).await.unwrap_or(Err(timeout));
+            self.counter.inc(replies.len() as u64);
+            for ((method, taskhash), unihash) in self.unanswered.drain(..replies.len()).zip(replies.iter()) {
+                let unihash = unihash.as_deref().unwrap_or("-");
+                self.output.line(format_args!("{method} {taskhash} {unihash}"))?;
+            }
+            self.output.flush()?;
+            received?;
+        }
+        Ok(())
     }
 }
 
@@ -120,32 +237,6 @@ fn parse_line(line: &Line) -> Result<Task, Failure> {
     }
 }
 
-async fn print_replies(
-    mut receiver: ReplyReceiver<GetMode>,
-    mut awaited: mpsc::Receiver<Vec<Task>>,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let counter = progress::counter("looked up");
-    while let Some(tasks) = awaited.recv().await {
-        let mut replies = Vec::with_capacity(tasks.len());
-        while replies.len() < tasks.len() {
-            let printed = replies.len();
-            let received = receiver.receive(&mut replies, tasks.len());
-            let timeout = ClientError::Timeout { after: REPLY_TIMEOUT };
-            let received = tokio::time::timeout(REPLY_TIMEOUT, received).await.unwrap_or(Err(timeout));
-            for ((method, taskhash), unihash) in tasks.iter().zip(&replies).skip(printed) {
-                let unihash = unihash.as_deref().unwrap_or("-");
-                output.line(format_args!("{method} {taskhash} {unihash}"))?;
-            }
-            output.flush()?;
-            received?;
-            counter.inc((replies.len() - printed) as u64);
-        }
-    }
-    counter.finish_and_clear();
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,10 +254,38 @@ mod tests {
     };
 
     async fn run(input: &str) -> (String, Result<(), Failure>) {
+        run_with(&[SERVER; 4], input).await
+    }
+
+    async fn run_with(servers: &[Answer], input: &str) -> (String, Result<(), Failure>) {
         let printed = Printed::default();
-        let (sender, receiver) = client(&[SERVER]).pipeline().await.unwrap();
-        let result = look_up(input.as_bytes(), sender, receiver, &mut Output::to(printed.clone())).await;
+        let mut output = Output::to(printed.clone());
+        let look_ups = LookUps::new(input.as_bytes(), &mut output);
+        let result = look_ups.run(&mut client(servers), Duration::ZERO).await;
         (printed.text(), result)
+    }
+
+    #[tokio::test]
+    async fn what_a_lost_connection_left_unanswered_is_asked_again() {
+        const HANGS_UP: Answer = |line| if line == "m c" { None } else { SERVER(line) };
+        let input = "m a\nm b\nm c\nm d\nm e\n";
+        let (printed, result) = run_with(&[HANGS_UP, HANGS_UP, SERVER], input).await;
+        result.unwrap();
+        assert_eq!(printed, "m a ua\nm b ub\nm c uc\nm d ud\nm e ue\n");
+        let many: String = (0..20_000).map(|number| format!("m {number}\n")).collect();
+        const LOSES_SOME: Answer = |line| if line == "m 9999" { None } else { SERVER(line) };
+        let (printed, result) = run_with(&[LOSES_SOME, SERVER], &many).await;
+        result.unwrap();
+        assert!(printed.lines().enumerate().all(|(at, line)| line == format!("m {at} u{at}")));
+        assert_eq!(printed.lines().count(), 20_000);
+    }
+
+    #[tokio::test]
+    async fn malformed_line_is_told_although_the_connection_was_lost() {
+        const HANGS_UP: Answer = |line| if line.starts_with("m ") { None } else { SERVER(line) };
+        let (printed, result) = run_with(&[HANGS_UP, SERVER], "m a\nm\n").await;
+        assert_eq!(printed, "m a ua\n");
+        assert_eq!(result.unwrap_err().to_string(), "line 2 of standard input: METHOD TASKHASH expected");
     }
 
     #[tokio::test]
@@ -220,7 +339,8 @@ mod tests {
         let (mut keyboard, input) = tokio::io::duplex(100);
         let printed = Printed::default();
         let mut output = Output::to(printed.clone());
-        let (sender, receiver) = client(&[SERVER]).pipeline().await.unwrap();
+        let mut client = client(&[SERVER]);
+        let look_ups = LookUps::new(input, &mut output);
         let typing = async {
             tokio::io::AsyncWriteExt::write_all(&mut keyboard, b"m a\n").await.unwrap();
             while printed.text() != "m a ua\n" {
@@ -228,7 +348,7 @@ mod tests {
             }
             drop(keyboard);
         };
-        let (result, ()) = tokio::join!(look_up(input, sender, receiver, &mut output), typing);
+        let (result, ()) = tokio::join!(look_ups.run(&mut client, Duration::ZERO), typing);
         result.unwrap();
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct GetAllUsers {}
 
 impl GetAllUsers {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let mut reply = client.all_users().await?;
         reply.users.sort_by(|a, b| a.username.cmp(&b.username));
         if context.json {

@@ -11,7 +11,7 @@ pub(crate) struct GetDbQueryColumns {}
 
 impl GetDbQueryColumns {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let mut reply = client.db_query_columns().await?;
         reply.columns.sort_unstable();
         if context.json {

@@ -12,7 +12,7 @@ pub(crate) struct GetDbUsage {}
 
 impl GetDbUsage {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let reply = client.db_usage().await?;
         if context.json {
             return context.output.json(&reply);

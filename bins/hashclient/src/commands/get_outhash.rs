@@ -20,7 +20,7 @@ pub(crate) struct GetOuthash {
 
 impl GetOuthash {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         match client.get_outhash(&self.method, &self.outhash, &self.taskhash, true).await? {
             Some(row) => context.output.json(&row),
             None => Ok(()),

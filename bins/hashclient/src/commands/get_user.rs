@@ -16,7 +16,7 @@ pub(crate) struct GetUser {
 
 impl GetUser {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let Some(reply) = client.user(self.username.as_deref()).await? else {
             let name = self.username.as_deref().map_or_else(String::new, |name| format!(" '{name}'"));
             return Err(Failure::Missing(format!("No such user{name}")));

@@ -21,11 +21,12 @@ pub(crate) struct NewUser {
 
 impl NewUser {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let reply = client.new_user(&self.username, &self.permissions).await?;
-        if context.json {
-            return context.output.json(&reply);
-        }
-        user::print(&mut context.output, &reply.username, Some(&reply.permissions), Some(&reply.token))
+        let json = context.json;
+        user::deliver_token(&mut context.output, &reply.username, |output| match json {
+            true => output.json(&reply),
+            false => user::print(output, &reply.username, Some(&reply.permissions), Some(&reply.token)),
+        })
     }
 }

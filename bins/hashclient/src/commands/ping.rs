@@ -30,7 +30,7 @@ struct Figures {
 
 impl Ping {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.link.connect().await?;
         let mut times = Vec::new();
         for number in 1..=self.count {
             let start = Instant::now();

@@ -16,11 +16,12 @@ pub(crate) struct RefreshToken {
 
 impl RefreshToken {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let reply = client.refresh_token(self.username.as_deref()).await?;
-        if context.json {
-            return context.output.json(&reply);
-        }
-        user::print(&mut context.output, &reply.username, None, Some(&reply.token))
+        let json = context.json;
+        user::deliver_token(&mut context.output, &reply.username, |output| match json {
+            true => output.json(&reply),
+            false => user::print(output, &reply.username, None, Some(&reply.token)),
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::conditions::conditions;
+use crate::conditions::{Columns, conditions};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -23,7 +23,11 @@ impl Remove {
         if conditions.is_empty() && !context.json {
             return context.output.line("No query specified");
         }
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
+        if !conditions.is_empty() {
+            let columns = Columns::of(client).await?;
+            columns.check_removal(&conditions).map_err(Failure::Usage)?;
+        }
         let removed = client.remove(conditions).await?;
         match context.json {
             true => context.output.json(&removed),

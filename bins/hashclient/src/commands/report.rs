@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hashserv_protocol::Text;
-use hashserv_protocol::arguments;
+use hashserv_client::{Client, ClientError};
+use hashserv_protocol::reply::TaskUnihash;
+use hashserv_protocol::{Text, arguments};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::notice;
 
 /// Reports what a task produced; prints the unihash that the task has then
 #[derive(Args, Debug)]
@@ -54,8 +56,11 @@ impl Report {
             let text = read.map_err(|source| Failure::File { path: path.display().to_string(), source })?;
             self.outhash_siginfo = Some(text);
         }
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let reply = client.report(self.arguments()).await?;
+        if let Some(doubt) = doubt(client, &reply).await? {
+            notice::warn(doubt);
+        }
         if context.json { context.output.json(&reply) } else { context.output.line(reply.unihash) }
     }
 
@@ -72,5 +77,52 @@ impl Report {
             task: self.task.map(Text::from),
             outhash_siginfo: self.outhash_siginfo.map(Text::from),
         }
+    }
+}
+
+/// Reason to doubt that the report was recorded, if there is one.
+///
+/// A read-only server, or one that does not let the caller report, answers all the same. To report the equivalence
+/// that was answered changes nothing where the report was recorded, and is refused where it was not.
+async fn doubt(client: &mut Client, reply: &TaskUnihash) -> Result<Option<String>, Failure> {
+    match client.report_equiv(&reply.method, &reply.taskhash, &reply.unihash).await {
+        Ok(_) => Ok(None),
+        // Older servers stored unihashes that are refused today.
+        Err(ClientError::Refused(reason)) if reason == "Invalid unihash" => Ok(None),
+        Err(ClientError::Refused(reason)) => Ok(Some(format!("the report was not recorded: {reason}"))),
+        Err(error) if error.is_lost() => Ok(Some(
+            "the server may be read-only: it did not confirm that the report was recorded".to_owned(),
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, client};
+
+    async fn doubt_about(server: Answer) -> Option<String> {
+        let reply = TaskUnihash { taskhash: "t".into(), method: "m".into(), unihash: "u".into() };
+        doubt(&mut client(&[server; 4]), &reply).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn report_that_was_not_recorded_is_told() {
+        const RECORDED: Answer = |line| {
+            assert_eq!(line, r#"{"report-equiv":{"taskhash":"t","method":"m","unihash":"u"}}"#);
+            Some(r#"{"taskhash": "t", "method": "m", "unihash": "u"}"#.to_owned())
+        };
+        const READ_ONLY: Answer =
+            |_| Some(r#"{"invoke-error": {"message": "This server is read-only"}}"#.to_owned());
+        const OLD_UNIHASH: Answer =
+            |_| Some(r#"{"invoke-error": {"message": "Invalid unihash"}}"#.to_owned());
+        assert_eq!(doubt_about(RECORDED).await, None);
+        assert_eq!(doubt_about(OLD_UNIHASH).await, None);
+        assert_eq!(
+            doubt_about(READ_ONLY).await.unwrap(),
+            "the report was not recorded: This server is read-only"
+        );
+        assert!(doubt_about(|_| None).await.unwrap().contains("read-only"));
     }
 }

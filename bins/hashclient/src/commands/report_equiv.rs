@@ -21,7 +21,7 @@ pub(crate) struct ReportEquiv {
 
 impl ReportEquiv {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let reply = client.report_equiv(&self.method, &self.taskhash, &self.unihash).await?;
         if context.json { context.output.json(&reply) } else { context.output.line(reply.unihash) }
     }

@@ -19,7 +19,7 @@ pub(crate) struct SetUserPerms {
 
 impl SetUserPerms {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let reply = client.set_user_permissions(&self.username, &self.permissions).await?;
         if context.json {
             return context.output.json(&reply);

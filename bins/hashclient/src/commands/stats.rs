@@ -17,7 +17,7 @@ pub(crate) struct Stats {
 
 impl Stats {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let stats = if self.reset { client.reset_stats().await? } else { client.stats().await? };
         context.output.json(&stats)
     }

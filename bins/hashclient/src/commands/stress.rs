@@ -93,11 +93,17 @@ impl Stress {
     /// Does what one connection does.
     async fn measure(self, server: Server, bar: ProgressBar) -> Result<Measured, Failure> {
         let mut client = server.connect().await?;
+        let measured = self.ask(&mut client, &bar).await;
+        client.close().await;
+        measured
+    }
+
+    async fn ask(&self, client: &mut Client, bar: &ProgressBar) -> Result<Measured, Failure> {
         let mut measured = Measured::default();
         for number in 0..self.requests {
             let taskhash = hash(&self.taskhash_seed, number);
             let start = Instant::now();
-            let found = look_up(&mut client, &taskhash, self.report).await?;
+            let found = look_up(client, &taskhash, self.report).await?;
             measured.lookups.push(start.elapsed());
             measured.found += u64::from(found);
             bar.inc(1);
@@ -108,7 +114,6 @@ impl Stress {
                 bar.inc(1);
             }
         }
-        client.close().await;
         Ok(measured)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct UnihashExists {
 
 impl UnihashExists {
     pub(crate) async fn run(self, context: &mut Context) -> Result<ExitCode, Failure> {
-        let mut client = context.connect().await?;
+        let client = context.connect().await?;
         let replies = client.exists_stream().await?.exist(&[&self.unihash]).await?;
         let exists = replies == [true];
         if self.quiet {

@@ -1,9 +1,13 @@
+use std::io;
 use std::time::Duration;
 
 use hashserv_protocol::arguments::{Report, Task};
 use hashserv_protocol::{Call, Framing, encode_message};
+use hashserv_transport::{Connection, Limits, TransportError};
 
-use crate::testing::{client, client_with, hangs_up, one_ping, script};
+use crate::testing::{
+    Script, client, client_that_dials, client_with, hangs_up, one_ping, script, unreachable,
+};
 use crate::{ClientError, ClientOptions};
 
 const AUTH: &str = r#"{"auth":{"username":"u","token":"secret"}}"#;
@@ -100,7 +104,9 @@ async fn a_failure_to_connect_is_not_repeated() {
 
 #[tokio::test]
 async fn what_must_not_be_done_twice_is_sent_once() {
-    let mut client = client((0..7).map(|_| hangs_up()).chain([one_ping()]).collect());
+    let mut client = client((0..8).map(|_| hangs_up()).chain([one_ping()]).collect());
+    let by_mark = [("gc_mark".into(), "old".into())];
+    assert!(matches!(client.gc_mark("M", by_mark.into()).await, Err(ClientError::Closed)));
     assert!(matches!(client.refresh_token(None).await, Err(ClientError::Closed)));
     assert!(matches!(client.new_user::<&str>("u", &[]).await, Err(ClientError::Closed)));
     assert!(matches!(client.delete_user(None).await, Err(ClientError::Closed)));
@@ -272,15 +278,88 @@ async fn a_slow_reader_is_waited_for() {
     assert_eq!(client(vec![slow]).report(report).await.unwrap().unihash, "u");
 }
 
-#[tokio::test(start_paused = true)]
-async fn maintenance_may_take_long() {
-    let slow = script(async |peer| {
+/// A server that answers one request after half an hour.
+fn slow(reply: &'static str) -> Script {
+    script(async move |peer| {
         let mut peer = peer.greeted().await;
         peer.line().await;
         tokio::time::sleep(Duration::from_secs(1800)).await;
-        peer.send(&[r#"{"count": 5}"#]).await;
+        peer.send(&[reply]).await;
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_maintenance_command_may_take_half_an_hour() {
+    const COUNT: &str = r#"{"count": 5}"#;
+    let slow_client = |reply| client(vec![slow(reply)]);
+    assert_eq!(slow_client(COUNT).remove([].into()).await.unwrap().count, 5);
+    assert_eq!(slow_client(COUNT).clean_unused(1.0).await.unwrap().count, 5);
+    assert_eq!(slow_client(COUNT).gc_mark("M", [].into()).await.unwrap().count, 5);
+    assert_eq!(slow_client(COUNT).gc_sweep("M").await.unwrap().count, 5);
+    let status = r#"{"keep": 1, "remove": 2, "mark": "M"}"#;
+    assert_eq!(slow_client(status).gc_status().await.unwrap().remove, 2);
+    assert_eq!(slow_client(r#"{"usage": {"users": {"rows": 1}}}"#).db_usage().await.unwrap().usage.len(), 1);
+    assert_eq!(slow_client(r#"{"tasks": 3}"#).backfill_wait().await.unwrap().tasks, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_commands_are_given_up_sooner() {
+    assert!(matches!(client(vec![slow("null")]).get("m", "t").await, Err(ClientError::Timeout { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_restarts_is_reached_within_the_retry_window() {
+    let refused = || Err(unreachable(io::ErrorKind::ConnectionRefused));
+    let bad_gateway = Err(TransportError::Refused { peer: pair().0.peer().clone(), status: 502 });
+    let dials = [refused(), bad_gateway, Err(unreachable(io::ErrorKind::NotFound)), Ok(one_ping())];
+    client_that_dials(dials.into(), retrying()).ping().await.unwrap();
+    // A command that may not run twice was not sent before.
+    let sweeps = script(async |peer| {
+        let mut peer = peer.greeted().await;
+        peer.expect(&[r#"{"gc-sweep":{"mark":"M"}}"#]).await;
+        peer.send(&[r#"{"count": 3}"#]).await;
     });
-    assert_eq!(client(vec![slow]).gc_sweep("M").await.unwrap().count, 5);
+    let mut client = client_that_dials([refused(), refused(), Ok(sweeps)].into(), retrying());
+    assert_eq!(client.gc_sweep("M").await.unwrap().count, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_end_with_the_window() {
+    let started = tokio::time::Instant::now();
+    let mut gone = client_with(vec![], retrying());
+    assert!(matches!(gone.ping().await, Err(ClientError::Connect(_))));
+    assert_eq!(started.elapsed().as_secs(), 5);
+    let started = tokio::time::Instant::now();
+    let mut failing = client_with((0..100).map(|_| hangs_up()).collect(), retrying());
+    assert!(matches!(failing.ping().await, Err(ClientError::Closed)));
+    assert_eq!(started.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_restart_explains_is_not_retried() {
+    let not_found = TransportError::Refused { peer: pair().0.peer().clone(), status: 404 };
+    let denied = unreachable(io::ErrorKind::PermissionDenied);
+    for error in [not_found, denied] {
+        let mut client = client_that_dials([Err(error), Ok(one_ping())].into(), retrying());
+        assert!(matches!(client.ping().await, Err(ClientError::Connect(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn command_with_a_substitute_is_soon_given_up_where_it_may_be_lacking() {
+    let started = tokio::time::Instant::now();
+    let mut old = client_with((0..100).map(|_| hangs_up()).collect(), retrying());
+    assert!(matches!(old.db_query_columns().await, Err(ClientError::Closed)));
+    assert!(matches!(old.mark_stream().await, Err(ClientError::Closed)));
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+fn retrying() -> ClientOptions {
+    ClientOptions { retry_window: Duration::from_secs(5), ..ClientOptions::default() }
+}
+
+fn pair() -> (Connection, Connection) {
+    Connection::pair(Limits::default())
 }
 
 #[tokio::test(start_paused = true)]

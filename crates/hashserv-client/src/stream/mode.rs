@@ -39,6 +39,11 @@ pub trait Query<M: StreamMode>: Sync {
     ///
     /// [`ClientError::Unsendable`] where the query cannot be told as one line; `out` is then as it was.
     fn append(&self, out: &mut Vec<u8>) -> Result<(), ClientError>;
+
+    /// Reports whether the query may be sent again after the connection was lost before the reply arrived.
+    fn is_repeatable(&self) -> bool {
+        true
+    }
 }
 
 /// `get-stream`: methods and taskhashes are asked, unihashes answered.
@@ -173,6 +178,10 @@ impl Query<Mark> for GcMark<'_> {
         // Lines in a stream mode are never chunked, whatever the transport.
         encode_message(self, Framing::Messages, out)
             .map_err(|error| ClientError::Unsendable(error.to_string()))
+    }
+
+    fn is_repeatable(&self) -> bool {
+        GcMark::is_repeatable(self)
     }
 }
 

@@ -161,6 +161,49 @@ async fn a_server_that_stops_answering_within_a_batch_is_given_up() {
     assert!(matches!(lost, Err(ClientError::Timeout { after }) if after == Duration::from_secs(30)));
 }
 
+fn mark(column: &'static str, value: &'static str) -> GcMark<'static> {
+    GcMark { mark: "M".into(), conditions: [(column.into(), value.into())].into() }
+}
+
+async fn marking(peer: Peer) -> Peer {
+    switched(peer, r#"{"gc-mark-stream":null}"#).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn mark_in_a_stream_may_take_half_an_hour() {
+    let server = script(async |peer| {
+        let mut peer = marking(peer).await;
+        peer.line().await;
+        tokio::time::sleep(Duration::from_secs(1800)).await;
+        peer.send(&[r#"{"count": 2}"#]).await;
+    });
+    let mut client = client(vec![server]);
+    let marked = client.mark_stream().await.unwrap().mark(&[mark("method", "m")]).await;
+    assert_eq!(marked.unwrap(), [2]);
+}
+
+#[tokio::test]
+async fn batch_of_marks_is_repeated_unless_one_is_by_the_mark() {
+    let loses = || {
+        script(async |peer| {
+            marking(peer).await.line().await;
+        })
+    };
+    let marks = || {
+        script(async |peer| {
+            let mut peer = marking(peer).await;
+            peer.line().await;
+            peer.send(&[r#"{"count": 2}"#]).await;
+        })
+    };
+    let mut repeating = client(vec![loses(), marks()]);
+    let marked = repeating.mark_stream().await.unwrap().mark(&[mark("method", "m")]).await;
+    assert_eq!(marked.unwrap(), [2]);
+    let mut once = client(vec![loses(), marks()]);
+    let lost = once.mark_stream().await.unwrap().mark(&[mark("gc_mark", "old")]).await;
+    assert!(matches!(lost, Err(ClientError::Closed)), "{lost:?}");
+}
+
 #[tokio::test]
 async fn a_pipeline_sends_on_while_it_waits() {
     let server = script(async |peer| {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
 
+mod proxy;
 mod streams;
 mod support;
 mod tls;
