@@ -7,12 +7,14 @@
 //! - [`Launch`] starts a server with any options, on any [`Transport`] and [`Backend`]; a [`TestServer`] can be stopped,
 //!   killed and started again.
 //! - [`RawClient`] is a connection that controls each byte it sends.
+//! - [`BitbakeClient`] does what BitBake's does, and records what a build would see.
 //! - [`run_hashclient`] runs the client program.
 //!
 //! Failures panic with what was expected and what came, since only tests call this library.
 
 mod backend;
 mod binaries;
+mod bitbake_client;
 mod client_program;
 mod launch;
 mod raw;
@@ -25,6 +27,7 @@ mod wire;
 
 pub use backend::{Backend, Database};
 pub use binaries::binary;
+pub use bitbake_client::{BitbakeClient, BuildTrouble, REPLY_LIMIT, RETRIES, is_hash, report_of_a_task};
 pub use client_program::{ClientRun, hashclient, run_hashclient};
 pub use launch::{FailedStart, Launch};
 pub use raw::{CHUNK, HANDSHAKE, Message, RawClient};
