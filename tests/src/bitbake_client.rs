@@ -1,6 +1,6 @@
 //! A client that behaves as BitBake's does, for tests of what a build sees of a server.
 //!
-//! - In the stream modes it takes **any** line for the reply, and records it: [`BitbakeClient::foreign_lines`].
+//! - In the stream modes it takes **any** line for the reply, and records it: [`Seen::foreign_lines`].
 //! - After a close without reply it reconnects and retries, [`RETRIES`] times at most. Then the call fails as
 //!   [`BuildTrouble::ConnectionFailed`], which a build survives with a warning.
 //! - An invoke-error, or what is no reply, is a [`BuildTrouble::Exception`], which fails a build.
@@ -70,28 +70,43 @@ enum Call<'a> {
     Wave(Mode, &'a [String]),
 }
 
+/// What a client has seen of a server.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Lines that were taken for replies in a stream mode, and that no server may send there: in get-stream all but
+    /// empty lines and 64 hex digits, in exists-stream all but `true` and `false`.
+    pub foreign_lines: Vec<String>,
+    /// Number of lines that were taken for replies in a stream mode.
+    pub stream_lines: usize,
+    /// The longest wait for a connection, a line or a close.
+    pub longest_wait: Duration,
+    /// Number of connections that failed, or were closed without a reply, during a call.
+    pub closes: usize,
+}
+
 /// A build's connection to a server.
 pub struct BitbakeClient {
     address: String,
     connection: Option<Connection>,
-    foreign_lines: Vec<String>,
-    stream_lines: usize,
-    longest_wait: Duration,
-    closes: usize,
+    seen: Seen,
 }
 
 impl BitbakeClient {
     /// A client that connects at its first call.
     #[must_use]
     pub fn new(address: &str) -> Self {
-        BitbakeClient {
-            address: address.to_owned(),
-            connection: None,
-            foreign_lines: Vec::new(),
-            stream_lines: 0,
-            longest_wait: Duration::ZERO,
-            closes: 0,
-        }
+        BitbakeClient { address: address.to_owned(), connection: None, seen: Seen::default() }
+    }
+
+    /// What the client has seen since it was made, or since [`BitbakeClient::take_seen`].
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Returns what the client has seen, and begins anew.
+    pub fn take_seen(&mut self) -> Seen {
+        std::mem::take(&mut self.seen)
     }
 
     /// Sends a request in normal mode, and returns its reply.
@@ -128,31 +143,6 @@ impl BitbakeClient {
         self.call(Call::Wave(Mode::Exists, unihashes)).await
     }
 
-    /// Lines that were taken for replies in a stream mode, and that no server may send there: in get-stream all but
-    /// empty lines and 64 hex digits, in exists-stream all but `true` and `false`.
-    #[must_use]
-    pub fn foreign_lines(&self) -> &[String] {
-        &self.foreign_lines
-    }
-
-    /// Number of lines that were taken for replies in a stream mode.
-    #[must_use]
-    pub fn stream_lines(&self) -> usize {
-        self.stream_lines
-    }
-
-    /// The longest wait for a connection, a line or a close so far.
-    #[must_use]
-    pub fn longest_wait(&self) -> Duration {
-        self.longest_wait
-    }
-
-    /// Number of connections that failed, or were closed without a reply, during a call.
-    #[must_use]
-    pub fn closes(&self) -> usize {
-        self.closes
-    }
-
     async fn call(&mut self, call: Call<'_>) -> Result<Vec<String>, BuildTrouble> {
         let mut attempts_left = 1 + RETRIES;
         loop {
@@ -164,7 +154,7 @@ impl BitbakeClient {
             if let BuildTrouble::Exception(_) = trouble {
                 return Err(trouble);
             }
-            self.closes += 1;
+            self.seen.closes += 1;
             attempts_left -= 1;
             if attempts_left == 0 {
                 return Err(trouble);
@@ -262,9 +252,9 @@ impl BitbakeClient {
         };
         // What was sent is answered even where the server closes before it has read all: reading decides.
         let (sent, read) = tokio::join!(within_limit(sender.send(lines)), reading);
-        self.longest_wait = self.longest_wait.max(longest);
-        self.stream_lines += replies.len();
-        self.foreign_lines.extend(replies.iter().filter(|line| !mode.allows(line)).cloned());
+        self.seen.longest_wait = self.seen.longest_wait.max(longest);
+        self.seen.stream_lines += replies.len();
+        self.seen.foreign_lines.extend(replies.iter().filter(|line| !mode.allows(line)).cloned());
         read.and(sent).map_err(failed)?;
         Ok(replies)
     }
@@ -274,7 +264,7 @@ impl BitbakeClient {
     }
 
     fn waited(&mut self, start: Instant) {
-        self.longest_wait = self.longest_wait.max(start.elapsed());
+        self.seen.longest_wait = self.seen.longest_wait.max(start.elapsed());
     }
 }
 

@@ -27,7 +27,9 @@ mod wire;
 
 pub use backend::{Backend, Database};
 pub use binaries::binary;
-pub use bitbake_client::{BitbakeClient, BuildTrouble, REPLY_LIMIT, RETRIES, is_hash, report_of_a_task};
+pub use bitbake_client::{
+    BitbakeClient, BuildTrouble, REPLY_LIMIT, RETRIES, Seen, is_hash, report_of_a_task,
+};
 pub use client_program::{ClientRun, hashclient, run_hashclient};
 pub use launch::{FailedStart, Launch};
 pub use raw::{CHUNK, HANDSHAKE, Message, RawClient};
