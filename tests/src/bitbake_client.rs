@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -87,6 +87,7 @@ pub struct Seen {
 /// A build's connection to a server.
 pub struct BitbakeClient {
     address: String,
+    login: Option<Value>,
     connection: Option<Connection>,
     seen: Seen,
 }
@@ -95,7 +96,15 @@ impl BitbakeClient {
     /// A client that connects at its first call.
     #[must_use]
     pub fn new(address: &str) -> Self {
-        BitbakeClient { address: address.to_owned(), connection: None, seen: Seen::default() }
+        let address = address.to_owned();
+        BitbakeClient { address, login: None, connection: None, seen: Seen::default() }
+    }
+
+    /// Logs in on every connection.
+    #[must_use]
+    pub fn with_login(mut self, username: &str, token: &str) -> Self {
+        self.login = Some(json!({"auth": {"username": username, "token": token}}));
+        self
     }
 
     /// What the client has seen since it was made, or since [`BitbakeClient::take_seen`].
@@ -165,6 +174,10 @@ impl BitbakeClient {
     async fn attempt(&mut self, call: Call<'_>) -> Result<Vec<String>, BuildTrouble> {
         if self.connection.is_none() {
             self.connection = Some(self.connect().await?);
+            if let Some(login) = &self.login {
+                let lines = [login.to_string()];
+                parse(&self.message(&lines).await?)?;
+            }
         }
         match call {
             Call::Request(request) => {

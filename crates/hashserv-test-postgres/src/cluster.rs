@@ -130,10 +130,29 @@ impl Cluster {
     ///
     /// Where it does not run.
     pub fn kill(&self) {
-        let file = self.data().join("postmaster.pid");
-        let text = std::fs::read_to_string(file).expect("the server runs");
-        let pid = text.lines().next().expect("a number").to_owned();
-        run(Command::new("kill").args(["-KILL", &pid]));
+        run(Command::new("kill").args(["-KILL", &self.pid()]));
+    }
+
+    /// Stops all processes of the server as they are, until the returned value is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not run.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        let main = self.pid();
+        let mut pids = vec![main.clone()];
+        run(Command::new("kill").args(["-STOP", &main]));
+        // It starts no further process now.
+        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children"));
+        pids.extend(children.expect("the processes of the server").split_whitespace().map(str::to_owned));
+        signal("-STOP", &pids);
+        Frozen { pids }
+    }
+
+    fn pid(&self) -> String {
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("the server runs");
+        text.lines().next().expect("a number").to_owned()
     }
 
     /// Stops the server, closing the connections of its clients.
@@ -199,6 +218,23 @@ impl Cluster {
     }
 }
 
+/// A server whose processes stand still until this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    pids: Vec<String>,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("-CONT", &self.pids);
+    }
+}
+
+/// Sends a signal to processes, some of which may have ended.
+fn signal(signal: &str, pids: &[String]) {
+    let _ = Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status();
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
@@ -215,9 +251,11 @@ fn new_directory() -> PathBuf {
 }
 
 /// Waits for the end of this process, then stops the cluster and removes its files. A signal from the
-/// keyboard, which all processes of a terminal get, must not end it before.
+/// keyboard, which all processes of a terminal get, must not end it before. A frozen cluster could not be stopped.
 fn guard(programs: &Path, directory: &Path) -> Child {
     const SCRIPT: &str = "trap '' INT TERM HUP QUIT; read -r _; \
+        pid=$(head -n 1 \"$2/data/postmaster.pid\"); \
+        kill -CONT \"$pid\" $(cat \"/proc/$pid/task/$pid/children\"); \
         \"$1/pg_ctl\" -D \"$2/data\" -m immediate -w stop; cd /; rm -rf \"$2\"";
     let mut command = account::command("sh");
     command.args(["-c", SCRIPT, "sh"]).arg(programs).arg(directory).current_dir(directory);

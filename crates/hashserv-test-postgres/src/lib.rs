@@ -14,7 +14,7 @@ mod cluster;
 mod database;
 mod programs;
 
-pub use cluster::{Cluster, Durability, Setup};
+pub use cluster::{Cluster, Durability, Frozen, Setup};
 pub use database::{Database, database};
 
 /// Whether tests on PostgreSQL are to be left out.
