@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::is_hash;
 use crate::raw::{CHUNK, HANDSHAKE, pieces};
 use crate::wire::{Io, Wire};
 
@@ -213,7 +214,7 @@ impl BitbakeClient {
         }
         if self.connection()?.mode != mode {
             let reply = self.message(&[mode.switch()]).await?;
-            if parse(&reply)? != Value::from("ok") {
+            if parse(&reply)? != "ok" {
                 return Err(BuildTrouble::Exception(format!("a stream began by {reply:?}")));
             }
             self.connection()?.mode = mode;
@@ -288,12 +289,6 @@ pub async fn report_of_a_task(address: &str, report: &Value) -> (Result<Value, B
     let reply = client.ask(report).await;
     client.connection = None;
     (reply, client)
-}
-
-/// Whether a text is what BitBake may use as a unihash: 64 lower-case hex digits.
-#[must_use]
-pub fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn parse(reply: &str) -> Result<Value, BuildTrouble> {

@@ -27,14 +27,12 @@ mod wire;
 
 pub use backend::{Backend, Database};
 pub use binaries::binary;
-pub use bitbake_client::{
-    BitbakeClient, BuildTrouble, REPLY_LIMIT, RETRIES, Seen, is_hash, report_of_a_task,
-};
+pub use bitbake_client::{BitbakeClient, BuildTrouble, REPLY_LIMIT, RETRIES, Seen, report_of_a_task};
 pub use client_program::{ClientRun, hashclient, run_hashclient};
 pub use launch::{FailedStart, Launch};
 pub use raw::{CHUNK, HANDSHAKE, Message, RawClient};
 pub use rustix::process::Signal;
-pub use samples::{METHOD, get, hash, report, report_of, task_of, unihash_of};
+pub use samples::{METHOD, get, hash, is_hash, report, report_of, task_of, unihash_of};
 pub use server::TestServer;
 pub use transport::Transport;
 pub use wait::{DEADLINE, eventually};

@@ -55,6 +55,7 @@ pub(crate) async fn run(backend: Backend) {
 
 /// Lets some faults happen, and waits until all is well again.
 async fn round(world: &Arc<World>, rng: &mut fastrand::Rng, number: usize) {
+    world.ledger.round(number);
     let events = draw(world, rng);
     let names: Vec<String> =
         events.iter().map(|(fault, time)| format!("{} for {time:.1?}", fault.name)).collect();

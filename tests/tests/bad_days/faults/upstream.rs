@@ -28,6 +28,9 @@ pub(super) const FAULTS: [Fault; 9] = [
 
 async fn misbehave(world: Arc<World>, manners: Manners, time: Duration) {
     let _good = Finally(|| world.upstream.behave(Manners::Good));
+    if manners == Manners::Thrice {
+        world.ledger.misled();
+    }
     world.upstream.behave(manners);
     tokio::time::sleep(time).await;
 }
