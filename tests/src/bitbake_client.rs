@@ -154,21 +154,21 @@ impl BitbakeClient {
     }
 
     async fn call(&mut self, call: Call<'_>) -> Result<Vec<String>, BuildTrouble> {
-        let mut attempts_left = 1 + RETRIES;
+        let mut retries_left = RETRIES;
         loop {
-            let trouble = match self.attempt(call).await {
-                Err(trouble) => trouble,
-                Ok(replies) => return Ok(replies),
-            };
+            let outcome = self.attempt(call).await;
+            if outcome.is_ok() {
+                return outcome;
+            }
             self.connection = None;
-            if let BuildTrouble::Exception(_) = trouble {
-                return Err(trouble);
+            let is_lost = matches!(outcome, Err(BuildTrouble::ConnectionFailed(_)));
+            self.seen.closes += usize::from(is_lost);
+            if !is_lost || retries_left == 0 {
+                return outcome;
             }
-            self.seen.closes += 1;
-            attempts_left -= 1;
-            if attempts_left == 0 {
-                return Err(trouble);
-            }
+            retries_left -= 1;
+            // Where connections are refused at once, others must get their turn.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -195,9 +195,9 @@ impl BitbakeClient {
 
     async fn connect(&mut self) -> Result<Connection, BuildTrouble> {
         let start = Instant::now();
-        let dialled = within_limit(Wire::dial(&self.address)).await;
+        let wire = within_limit(Wire::dial(&self.address)).await;
         self.waited(start);
-        let mut connection = Connection::new(dialled.map_err(failed)?);
+        let mut connection = Connection::new(wire.map_err(failed)?);
         within_limit(connection.sender.send(&HANDSHAKE)).await.map_err(failed)?;
         Ok(connection)
     }

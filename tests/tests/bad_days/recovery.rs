@@ -15,18 +15,22 @@ const SERVICE_LIMIT: Duration = Duration::from_secs(60);
 /// Time within which the upstream must be used again: a server pauses for 60 s at most.
 const UPSTREAM_LIMIT: Duration = Duration::from_secs(120);
 
-/// Waits until every server answers on each address, and uses the upstream.
+/// Waits until every server answers on each address, and uses the upstream; the first that does not is enough.
 pub(crate) async fn all_well(world: &World, rng: &mut fastrand::Rng, after: &str) {
     for server in &world.servers {
         for address in server.addresses() {
-            serves(&world.ledger, address, rng, after).await;
+            if !serves(&world.ledger, address, rng, after).await {
+                return;
+            }
         }
-        uses_upstream(world, &server.addresses()[0], after).await;
+        if !uses_upstream(world, &server.addresses()[0], after).await {
+            return;
+        }
     }
 }
 
-/// Waits until a report and a look-up of it succeed.
-pub(crate) async fn serves(ledger: &Ledger, address: &str, rng: &mut fastrand::Rng, after: &str) {
+/// Waits until a report and a look-up of it succeed, and returns whether they did.
+pub(crate) async fn serves(ledger: &Ledger, address: &str, rng: &mut fastrand::Rng, after: &str) -> bool {
     let start = Instant::now();
     let task = ledger.new_task(rng);
     loop {
@@ -40,7 +44,8 @@ pub(crate) async fn serves(ledger: &Ledger, address: &str, rng: &mut fastrand::R
                     Err(trouble) => trouble,
                     Ok(answers) => {
                         ledger.seen(client.take_seen());
-                        return ledger.looked_up(&task.taskhash, &expected, &answers[0]);
+                        ledger.looked_up(&task.taskhash, &expected, &answers[0]);
+                        return true;
                     }
                 }
             }
@@ -49,14 +54,15 @@ pub(crate) async fn serves(ledger: &Ledger, address: &str, rng: &mut fastrand::R
         ledger.failed("report and get-stream", &trouble);
         if start.elapsed() > SERVICE_LIMIT {
             let text = format!("{address} does not serve {:?} after {after}: {trouble:?}", start.elapsed());
-            return ledger.violation(Check::Recovery, &text);
+            ledger.violation(Check::Recovery, &text);
+            return false;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// Waits until a task that only the upstream knows is known.
-async fn uses_upstream(world: &World, address: &str, after: &str) {
+/// Waits until a task that only the upstream knows is known, and returns whether it is.
+async fn uses_upstream(world: &World, address: &str, after: &str) -> bool {
     let ledger = &world.ledger;
     let start = Instant::now();
     loop {
@@ -72,14 +78,15 @@ async fn uses_upstream(world: &World, address: &str, after: &str) {
                 let unihash = row["unihash"].as_str().unwrap_or_default();
                 ledger.looked_up(&taskhash, &expected, unihash);
                 if !unihash.is_empty() {
-                    return;
+                    return true;
                 }
             }
             Err(trouble) => ledger.failed("get", &trouble),
         }
         if start.elapsed() > UPSTREAM_LIMIT {
             let text = format!("{address} does not use its upstream {:?} after {after}", start.elapsed());
-            return ledger.violation(Check::Recovery, &text);
+            ledger.violation(Check::Recovery, &text);
+            return false;
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

@@ -1,6 +1,7 @@
 //! An administrator who collects garbage, removes, and makes users; nothing of it may touch the method of the builds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashserv_tests::{BitbakeClient, BuildTrouble, hash};
 use serde_json::{Value, json};
@@ -10,6 +11,9 @@ use crate::world::{ADMINISTRATOR, World};
 
 /// The method of what is removed.
 const REMOVED_METHOD: &str = "oe.removed";
+
+/// Pause before a request is sent again that was not answered.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Administrates until the day is over.
 pub(crate) async fn administrate(world: Arc<World>, mut rng: fastrand::Rng) {
@@ -73,6 +77,7 @@ impl Administrator<'_> {
             if self.world.is_over() {
                 return;
             }
+            tokio::time::sleep(PAUSE).await;
         }
         self.ask(json!({"gc-status": null}), None).await;
         // The reply to a first one may have been lost.
