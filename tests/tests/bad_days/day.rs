@@ -1,6 +1,5 @@
 //! A day from morning to evening.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use hashserv_tests::Backend;
 use tokio::task::JoinSet;
 
 use crate::faults::{self, Fault};
-use crate::settings::Settings;
+use crate::settings::{Settings, say};
 use crate::world::World;
 use crate::{mix, recovery, stall, verify};
 
@@ -37,13 +36,14 @@ pub(crate) async fn run(backend: Backend) {
     // Faults have numbers of their own, so that their sequence does not depend on what clients do.
     let mut rng = fastrand::Rng::with_seed(settings.seed);
     recovery::all_well(&world, &mut rng.fork(), "the start").await;
+    let possible = faults::possible(&world);
     let clients = mix::start(&world);
     let start = Instant::now();
     for number in 1.. {
         if start.elapsed() >= settings.length {
             break;
         }
-        round(&world, &mut rng, number).await;
+        round(&world, &possible, &mut rng, number).await;
     }
     evening(&world, clients, &mut rng).await;
     stalls.abort();
@@ -54,9 +54,9 @@ pub(crate) async fn run(backend: Backend) {
 }
 
 /// Lets some faults happen, and waits until all is well again.
-async fn round(world: &Arc<World>, rng: &mut fastrand::Rng, number: usize) {
+async fn round(world: &Arc<World>, possible: &[Fault], rng: &mut fastrand::Rng, number: usize) {
     world.ledger.round(number);
-    let events = draw(world, rng);
+    let events = draw(world, possible, rng);
     let names: Vec<String> =
         events.iter().map(|(fault, time)| format!("{} for {time:.1?}", fault.name)).collect();
     let names = names.join(", ");
@@ -72,17 +72,17 @@ async fn round(world: &Arc<World>, rng: &mut fastrand::Rng, number: usize) {
 }
 
 /// Draws faults of different kinds.
-fn draw(world: &World, rng: &mut fastrand::Rng) -> Vec<Event> {
-    let mut possible = faults::possible(world);
-    rng.shuffle(&mut possible);
+fn draw(world: &World, possible: &[Fault], rng: &mut fastrand::Rng) -> Vec<Event> {
+    let mut drawn = possible.to_vec();
+    rng.shuffle(&mut drawn);
     let mut kinds = Vec::new();
-    possible.retain(|fault| {
+    drawn.retain(|fault| {
         let is_first = !kinds.contains(&fault.kind);
         kinds.push(fault.kind);
         is_first
     });
-    possible.truncate(rng.usize(1..=FAULTS_AT_ONCE));
-    possible.into_iter().map(|fault| (fault, length(world, rng))).collect()
+    drawn.truncate(rng.usize(1..=FAULTS_AT_ONCE));
+    drawn.into_iter().map(|fault| (fault, length(world, rng))).collect()
 }
 
 /// Draws the length of a fault: on a long day some last longer than all that waits for them.
@@ -117,9 +117,4 @@ fn logs(world: &World) -> String {
         .iter()
         .map(|server| format!("{:?}:\n{}\n", server.addresses(), tail(server.log())))
         .collect()
-}
-
-/// Writes to the output of the test at once, so that a long day can be watched.
-fn say(text: &str) {
-    writeln!(std::io::stderr(), "bad day: {text}").expect("standard error");
 }

@@ -1,5 +1,6 @@
-//! The settings of a day, from the environment.
+//! The settings of a day, from the environment, and what is told of it.
 
+use std::io::Write;
 use std::time::Duration;
 
 /// Length of a day in the normal test run.
@@ -48,4 +49,9 @@ impl Settings {
     pub(crate) fn allows(&self, fault: &str) -> bool {
         self.faults.is_empty() || self.faults.iter().any(|part| fault.contains(part.as_str()))
     }
+}
+
+/// Writes to the output of the test at once, so that a long day can be watched.
+pub(crate) fn say(text: &str) {
+    writeln!(std::io::stderr(), "bad day: {text}").expect("standard error");
 }

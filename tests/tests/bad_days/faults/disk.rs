@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{Fault, Finally, Kind, fault};
+use crate::settings::say;
 use crate::store::{Disk, Sqlite, Store};
 use crate::world::World;
 
@@ -63,11 +64,6 @@ pub(super) fn possible(sqlite: &Sqlite) -> Vec<Fault> {
     add("a sick disk, which needs a C compiler", sqlite.can_be_sick(), &SICKNESSES);
     add("a full disk, which only root can mount", sqlite.has_small_disk, &SMALL_DISK);
     faults
-}
-
-/// Writes to the output of the test.
-fn say(text: &str) {
-    writeln!(std::io::stderr(), "bad day: {text}").expect("standard error");
 }
 
 fn sqlite(world: &World) -> &Sqlite {
