@@ -178,6 +178,21 @@ impl Ledger {
         self.task_of_output(&mut books, &name, outhash)
     }
 
+    /// A new task whose unihash is to be recorded directly: it has no output, and no other task shares what stands for
+    /// that here.
+    pub(crate) fn new_entry(&self) -> Task {
+        let name = format!("{} {}", self.seed, self.number());
+        self.task_of_output(&mut self.books(), &name, format!("none {name}"))
+    }
+
+    /// The output of a task and its unihash, where a report of it was acknowledged.
+    pub(crate) fn output_of(&self, taskhash: &str) -> Option<(String, String)> {
+        let books = self.books();
+        let outhash = &books.tasks.get(taskhash)?.outhash;
+        let unihash = books.outputs[outhash].acknowledged.clone()?;
+        is_hash(outhash).then(|| (outhash.clone(), unihash))
+    }
+
     /// A new task with the output of another one.
     pub(crate) fn twin_of(&self, task: &Task) -> Task {
         let name = format!("{} {}", self.seed, self.number());
@@ -211,6 +226,11 @@ impl Ledger {
         let books = self.books();
         let pair = |(task, known): (&String, &Known)| Some((task.clone(), known.acknowledged.clone()?));
         books.tasks.iter().filter_map(pair).collect()
+    }
+
+    /// Whether a task has an output, and so a report.
+    pub(crate) fn has_report(&self, taskhash: &str) -> bool {
+        self.books().tasks.get(taskhash).is_some_and(|known| is_hash(&known.outhash))
     }
 
     /// What a look-up of this task may answer that is sent from now on.
