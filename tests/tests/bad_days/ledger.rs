@@ -325,7 +325,7 @@ impl Ledger {
                 self.warnings.fetch_add(1, Ordering::Relaxed);
             }
             BuildTrouble::Exception(text) => {
-                self.violation(Check::Builds, &format!("{call} fails a build: {text}"));
+                self.violation(Check::Builds, &format!("a build fails by {text}, the reply to {call}"));
             }
         }
     }

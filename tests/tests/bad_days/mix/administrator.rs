@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_tests::{BitbakeClient, BuildTrouble, hash};
+use hashserv_tests::{BitbakeClient, BuildTrouble, HANDSHAKE, RawClient, hash};
 use serde_json::{Value, json};
 
 use crate::ledger::{Check, METHOD};
@@ -15,6 +15,12 @@ const REMOVED_METHOD: &str = "oe.removed";
 /// Pause before a request is sent again that was not answered.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Every so many rounds of a long day there is so much to remove that a server does it in several steps.
+const MASS_EVERY: usize = 8;
+
+/// Batches of a mass, and reports in each.
+const MASS: (usize, usize) = (40, 100);
+
 /// Administrates until the day is over.
 pub(crate) async fn administrate(world: Arc<World>, mut rng: fastrand::Rng) {
     for round in 0.. {
@@ -25,6 +31,9 @@ pub(crate) async fn administrate(world: Arc<World>, mut rng: fastrand::Rng) {
         let mut client = world.client(&mut rng).with_login(user, token);
         let admin = &mut Administrator { world: &world, client: &mut client };
         admin.report_what_goes(round).await;
+        if world.settings.is_long() && round % MASS_EVERY == 0 {
+            drop(report_a_mass(world.address(&mut rng), round).await);
+        }
         match rng.u8(..10) {
             0..3 => admin.collect(round).await,
             3..5 => admin.remove().await,
@@ -34,6 +43,30 @@ pub(crate) async fn administrate(world: Arc<World>, mut rng: fastrand::Rng) {
         }
         world.pause(&mut rng, 200..900).await;
     }
+}
+
+/// Reports a mass of what goes, as far as the server lets it.
+async fn report_a_mass(address: &str, round: usize) -> std::io::Result<()> {
+    let mut client = RawClient::dial(address).await?;
+    client.try_send_lines(&HANDSHAKE).await?;
+    let (batches, size) = MASS;
+    for batch in 0..batches {
+        let report = |number| what_goes(&format!("mass {round} {batch} {number}")).to_string();
+        client.try_send_lines(&(0..size).map(report).collect::<Vec<_>>()).await?;
+        for _ in 0..size {
+            if client.try_line().await?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The report of a task that may be removed.
+fn what_goes(name: &str) -> Value {
+    let of = |what: &str| hash(&format!("{what} {name}"));
+    json!({"report": {"method": REMOVED_METHOD, "taskhash": of("task"), "outhash": of("output"),
+        "unihash": of("unihash")}})
 }
 
 struct Administrator<'a> {
@@ -61,10 +94,7 @@ impl Administrator<'_> {
 
     async fn report_what_goes(&mut self, round: usize) {
         for number in 0..5 {
-            let name = format!("{} goes {round} {number}", self.world.settings.seed);
-            let of = |what: &str| hash(&format!("{what} {name}"));
-            let report = json!({"report": {"method": REMOVED_METHOD, "taskhash": of("task"), "outhash": of("output"),
-                "unihash": of("unihash")}});
+            let report = what_goes(&format!("{} goes {round} {number}", self.world.settings.seed));
             self.ask(report, None).await;
         }
     }
