@@ -218,7 +218,7 @@ impl RawClient {
 }
 
 /// A text in chunks, none of which ends with a blank or within a character.
-fn pieces(text: &str) -> Vec<String> {
+pub(crate) fn pieces(text: &str) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

@@ -12,6 +12,12 @@ pub fn hash(name: &str) -> String {
     Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a text is what BitBake may use as a unihash: 64 lower-case hex digits.
+#[must_use]
+pub fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A report of `taskhash`, `outhash` and `unihash`, as they are.
 #[must_use]
 pub fn report_of(taskhash: &str, outhash: &str, unihash: &str) -> Value {

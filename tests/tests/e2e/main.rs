@@ -3,6 +3,7 @@
 mod bad_arguments;
 mod bad_clients;
 mod bad_input;
+mod bitbake_client;
 mod commands;
 mod crashes;
 mod databases;
