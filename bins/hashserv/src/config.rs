@@ -11,14 +11,18 @@ use tracing::Level;
 
 use crate::arguments::{Arguments, DEFAULT_BIND};
 use crate::error::StartError;
-use crate::memory::default_cache_entries;
+use crate::memory::cache_entries;
 use crate::upstream::{UpstreamConfig, negative_ttl};
-use crate::value::{at_least, seconds};
+use crate::value::{seconds, within};
 
-/// A message must be able to hold a report with some text of what was hashed.
-const MIN_MESSAGE: usize = 64 * 1024;
+/// Sizes of the longest message, in bytes: it must hold a report with some text of what was hashed, and no
+/// database stores longer texts than 1 GiB.
+const MESSAGE_SIZES: RangeInclusive<usize> = 64 * 1024..=1024 * 1024 * 1024;
 
-/// How many connections to PostgreSQL may be asked for. The storage would take the nearest of them in silence.
+/// Numbers of clients' connections. A process opens no more than about a million files on most systems.
+const CONNECTION_COUNTS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// Numbers of connections to PostgreSQL. The storage would clamp others in silence.
 const POOL_SIZES: RangeInclusive<usize> = 5..=100;
 
 /// What the server is to do.
@@ -59,13 +63,13 @@ impl Config {
             service: ServiceOptions {
                 anonymous: anonymous_permissions(&arguments.anon_perms)?,
                 read_only: arguments.read_only,
-                cache_entries: arguments.cache_entries.unwrap_or_else(default_cache_entries),
+                cache_entries: cache_entries(arguments.cache_entries)?,
                 negative_ttl: negative_ttl(&arguments)?,
             },
             admin: admin(arguments.admin_user, arguments.admin_password)?,
             limits: Limits {
-                connections: at_least("--max-connections", arguments.max_connections, 1)?,
-                message: at_least("--max-message", arguments.max_message, MIN_MESSAGE)?,
+                connections: within("--max-connections", arguments.max_connections, CONNECTION_COUNTS)?,
+                message: within("--max-message", arguments.max_message, MESSAGE_SIZES)?,
                 ..Limits::default()
             },
             log_level: log_level(&arguments.log)?,
@@ -77,10 +81,11 @@ impl Config {
 /// The addresses of the command line, else those of the environment, else the default.
 fn addresses(given: &[String], environment: Option<&str>) -> Result<Vec<Address>, StartError> {
     let texts: Vec<&str> = if given.is_empty() {
-        environment.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()).collect()
+        environment.unwrap_or_default().split(',').map(str::trim).collect()
     } else {
         given.iter().map(String::as_str).collect()
     };
+    let texts: Vec<&str> = texts.into_iter().filter(|text| !text.is_empty()).collect();
     let texts = if texts.is_empty() { vec![DEFAULT_BIND] } else { texts };
     Ok(texts.into_iter().map(str::parse).collect::<Result<_, _>>()?)
 }
@@ -110,17 +115,9 @@ fn database_options(arguments: &Arguments) -> Result<Options, StartError> {
             password: arguments.db_password.clone().map(Password::from),
         },
         connect_timeout: seconds("--db-connect-timeout", arguments.db_connect_timeout)?,
-        pool_size: pool_size(arguments.db_pool_size)?,
+        pool_size: within("--db-pool-size", arguments.db_pool_size, POOL_SIZES)?,
         ..Options::default()
     })
-}
-
-fn pool_size(size: usize) -> Result<usize, StartError> {
-    let (least, most) = POOL_SIZES.into_inner();
-    if !POOL_SIZES.contains(&size) {
-        return Err(StartError::OutOfRange { option: "--db-pool-size", least, most });
-    }
-    Ok(size)
 }
 
 fn synchronous(mode: &str) -> Result<Synchronous, StartError> {
@@ -188,6 +185,7 @@ mod tests {
         assert_eq!(printed(&[], Some("")), [DEFAULT_BIND]);
         assert_eq!(printed(&[], Some("unix://a, :8686")), ["unix://a", ":8686"]);
         assert_eq!(printed(&["unix://a,b", "ws://:0"], Some("unix://c")), ["unix://a,b", "ws://:0"]);
+        assert_eq!(printed(&[""], Some("unix://c")), [DEFAULT_BIND]);
     }
 
     #[test]
@@ -202,14 +200,18 @@ mod tests {
         }
         let config = resolve(&["--anon-perms", "@read @report", "@db-admin"]).unwrap();
         assert_eq!(config.service.anonymous, ServiceOptions::default().anonymous);
-        assert_eq!(resolve(&["--anon-perms", "@none"]).unwrap().service.anonymous, Permissions::NONE);
+        for none in ["@none", "", " ", ","] {
+            let config = resolve(&["--anon-perms", none]).unwrap();
+            assert_eq!(config.service.anonymous, Permissions::NONE, "{none:?}");
+        }
     }
 
     #[test]
     fn an_administrator_needs_a_name_and_a_password() {
         assert!(resolve(&["--admin-user", "admin"]).unwrap_err().contains("belong together"));
         assert!(resolve(&["--admin-password", "secret"]).unwrap_err().contains("belong together"));
-        assert!(Arguments::of(&["--admin-user", "a", "--admin-password", ""]).is_err());
+        let no_password = resolve(&["--admin-user", "a", "--admin-password", ""]);
+        assert!(no_password.unwrap_err().contains("belong together"));
         let config = resolve(&["--admin-user", "admin", "--admin-password", "secret"]).unwrap();
         assert!(!format!("{config:?}").contains("secret"));
         assert_eq!(config.admin.unwrap().name, "admin");
@@ -247,9 +249,20 @@ mod tests {
             (["--synchronous", "off"], "--synchronous: \"off\" is none of NORMAL, FULL"),
             (["--bind", "nowhere"], "--bind: invalid address \"nowhere\": the port is missing"),
             (["--database", "mysql://x"], "--database: databases of the kind mysql://"),
-            (["--max-connections", "0"], "--max-connections must be at least 1"),
+            (["--max-connections", "0"], "--max-connections must be from 1 to 1000000"),
             (["--db-pool-size", "4"], "--db-pool-size must be from 5 to 100"),
             (["--db-pool-size", "101"], "--db-pool-size must be from 5 to 100"),
+            (["--max-connections", "18446744073709551615"], "--max-connections must be from 1 to 1000000"),
+            (["--max-message", "65535"], "--max-message must be from 65536 to 1073741824"),
+            (["--max-message", "1073741825"], "--max-message must be from 65536 to 1073741824"),
+            (
+                ["--cache-entries", "999999999999"],
+                "--cache-entries: 999999999999 look-ups take about 139698 GiB",
+            ),
+            (
+                ["--cache-entries", "18446744073709551615"],
+                "--cache-entries: 18446744073709551615 look-ups take",
+            ),
             (["--tls-cert", "x.pem"], "--tls-cert and --tls-key belong together"),
             (["--tls-key", "x.pem"], "--tls-cert and --tls-key belong together"),
         ] {

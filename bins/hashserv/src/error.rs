@@ -47,8 +47,11 @@ pub(crate) enum StartError {
     AnonymousPermission(&'static str),
     #[error("{option}: {value:?} is none of {choices}")]
     Choice { option: &'static str, value: String, choices: &'static str },
-    #[error("{option} must be at least {least}")]
-    TooSmall { option: &'static str, least: usize },
+    #[error(
+        "--cache-entries: {entries} look-ups take about {} GiB, and there are {} GiB of memory: ask for fewer, \
+         or leave it out", needed >> 30, memory >> 30
+    )]
+    TooManyEntries { entries: usize, needed: u64, memory: u64 },
     #[error("{option} must be from {least} to {most}")]
     OutOfRange { option: &'static str, least: usize, most: usize },
     #[error("--tls-cert and --tls-key belong together: give both or none")]
@@ -57,7 +60,7 @@ pub(crate) enum StartError {
         "--admin-user and --admin-password (or HASHSERVER_ADMIN_PASSWORD) belong together: give both or none"
     )]
     IncompleteAdmin,
-    #[error("cannot make sure of the administrator {name:?}")]
+    #[error("cannot create or update administrator {name:?}")]
     Admin { name: String, source: ServiceError },
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -68,11 +71,49 @@ pub(crate) enum StartError {
          is there now"
     )]
     DatabaseLost,
+    #[error(
+        "the system allows {limit} open files, and the server needs {needed} at least: raise the limit \
+         (ulimit -n, LimitNOFILE)"
+    )]
+    TooFewFiles { limit: u64, needed: u64 },
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
 }
 
 impl StartError {
+    /// The exit status: 2 for a setting that is wrong in itself, wherever it stands, which only a person can
+    /// mend; 1 for what may be otherwise at the next start, files included that a setting names.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            StartError::Environment(_)
+            | StartError::Address(_)
+            | StartError::ReadOnlyUpstream
+            | StartError::UpstreamAddress(_)
+            | StartError::OwnUpstream(_)
+            | StartError::IncompleteUpstreamLogin
+            | StartError::TwoUpstreamTokens
+            | StartError::NoTime(_)
+            | StartError::Seconds { .. }
+            | StartError::DatabaseName(_)
+            | StartError::Permissions(_)
+            | StartError::AnonymousPermission(_)
+            | StartError::Choice { .. }
+            | StartError::TooManyEntries { .. }
+            | StartError::OutOfRange { .. }
+            | StartError::IncompleteCertificate
+            | StartError::IncompleteAdmin => 2,
+            StartError::UpstreamTokenFile { .. }
+            | StartError::EmptyTokenFile(_)
+            | StartError::UpstreamCa(_)
+            | StartError::TooFewFiles { .. }
+            | StartError::Admin { .. }
+            | StartError::Storage(_)
+            | StartError::Transport(_)
+            | StartError::DatabaseLost
+            | StartError::System { .. } => 1,
+        }
+    }
+
     /// A variable of the environment that makes no sense. What clap says of it in its first line is enough.
     pub(crate) fn environment(error: &clap::Error) -> Self {
         let text = error.to_string();

@@ -1,7 +1,7 @@
 //! The hash equivalence server: arguments, wiring, exit codes.
-#![expect(clippy::print_stderr, reason = "the terminal is where a program speaks")]
 
 mod arguments;
+mod blank;
 mod config;
 mod error;
 mod logging;
@@ -20,26 +20,31 @@ use hashserv_server::one_line;
 use crate::arguments::Arguments;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::logging::say;
 
-/// 0 after a stop that was asked for, 1 where the server cannot start or has lost its database; clap exits with 2 where the command line
-/// makes no sense.
+/// 0 after a stop that was asked for, 1 where the server cannot start or has lost its database, 2 for a wrong setting;
+/// clap exits with 2 where the command line makes no sense.
 fn main() -> ExitCode {
-    match Arguments::read().and_then(run) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hashserv: {}", one_line(&error));
-            ExitCode::FAILURE
+            say(format_args!("hashserv: {}", one_line(&error)));
+            ExitCode::from(error.status())
         }
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), StartError> {
-    let config = Config::resolve(arguments)?;
-    logging::start(config.log_level);
+fn run() -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| StartError::System { what: "start the worker threads", source })?;
+    {
+        let _entered = runtime.enter();
+        signals::survive_the_limit_of_file_sizes()?;
+    }
+    let config = Config::resolve(Arguments::read()?)?;
+    logging::start(config.log_level);
     let served = runtime.block_on(serve::serve(config));
     // A thread that waits for the system, for the address of an upstream's host say, must not keep the
     // process alive.

@@ -11,15 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::StartError;
+use crate::logging::say;
 use crate::open_files::fitting_connections;
 use crate::signals::Signals;
-use crate::tls::certificate;
+use crate::tls::{Keeper, certificate};
 use crate::upstream::UpstreamConfig;
 
 /// Serves until a signal stops the server.
 pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     let mut signals = Signals::catch()?;
-    config.limits.connections = fitting_connections(config.limits.connections);
+    config.limits.connections =
+        fitting_connections(config.limits.connections, database_connections(&config))?;
     let tls = certificate(&config)?;
     // Clients connect only when the database is ready, and that may take a while.
     let service = tokio::select! {
@@ -34,14 +36,21 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         }
     };
     announce(&listeners, tls.as_deref());
+    let mut keeper = tls.map(Keeper::new);
+    keeper.iter_mut().for_each(Keeper::warn_of_time);
     let stop = CancellationToken::new();
-    tokio::spawn(signals.handle(stop.clone(), tls));
+    tokio::spawn(signals.handle(stop.clone(), keeper));
     let serving = Server::new(Arc::clone(&service), config.limits).run(listeners, stop);
     tokio::select! {
         () = serving => Ok(()),
         // Nothing can be stored any more: the end of the process closes all connections without a reply.
         () = service.lost() => Err(StartError::DatabaseLost),
     }
+}
+
+/// Returns the number of connections that there may be to a database server. The files of SQLite are few.
+fn database_connections(config: &Config) -> usize {
+    if config.database.sqlite_path().is_some() { 0 } else { config.database_options.pool_size }
 }
 
 async fn service(config: &Config) -> Result<Service, StartError> {
@@ -84,9 +93,9 @@ async fn listen(config: &Config, tls: Option<Arc<ServerTls>>) -> Result<Vec<List
 /// Tells, whatever the log level, where clients find the server.
 fn announce(listeners: &[Listener], tls: Option<&ServerTls>) {
     if let Some(tls) = tls {
-        eprintln!("Certificate fingerprint (SHA-256): {}", tls.fingerprint());
+        say(format_args!("Certificate fingerprint (SHA-256): {}", tls.certificate().fingerprint));
     }
     for listener in listeners {
-        eprintln!("Listening on {}", listener.local_address());
+        say(format_args!("Listening on {}", listener.local_address()));
     }
 }

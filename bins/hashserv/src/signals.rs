@@ -1,14 +1,13 @@
 //! Signals that stop the server or make it read its certificate again.
 
-use std::sync::Arc;
+use std::future::pending;
 
-use hashserv_server::one_line;
-use hashserv_transport::ServerTls;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::error::StartError;
+use crate::tls::{CHECK_INTERVAL, Keeper};
 
 /// The signals, caught from their making on.
 pub(crate) struct Signals {
@@ -35,13 +34,22 @@ impl Stopping {
     }
 }
 
+/// Lets a write beyond the limit of file sizes (`ulimit -f`, `LimitFSIZE`) fail, in place of ending the process:
+/// a database or a log that grew too large is an error as others are.
+///
+/// A signal that is caught stays so for good, also when nobody waits for it. To ignore it would take unsafe
+/// code.
+pub(crate) fn survive_the_limit_of_file_sizes() -> Result<(), StartError> {
+    catch(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
+fn catch(kind: SignalKind) -> Result<Signal, StartError> {
+    signal(kind).map_err(|source| StartError::System { what: "catch signals", source })
+}
+
 impl Signals {
     /// Begins to catch the signals.
     pub(crate) fn catch() -> Result<Self, StartError> {
-        let catch =
-            |kind| signal(kind).map_err(|source| StartError::System { what: "catch signals", source });
-        // A limit for the size of files is to fail the write, not to end the process; caught once, it stays caught.
-        let _ = catch(SignalKind::from_raw(libc::SIGXFSZ))?;
         let stopping = Stopping {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
@@ -51,12 +59,14 @@ impl Signals {
     }
 
     /// Stops the server on the first signal that asks for it. A second one ends the process at once.
-    pub(crate) async fn handle(mut self, stop: CancellationToken, tls: Option<Arc<ServerTls>>) {
-        let mut hang_up = self.hang_up;
+    pub(crate) async fn handle(mut self, stop: CancellationToken, certificate: Option<Keeper>) {
         let reloading = async {
-            while hang_up.recv().await.is_some() {
-                reload(tls.as_deref());
+            match certificate {
+                Some(keeper) => keeper.run(self.hang_up, CHECK_INTERVAL).await,
+                None => ignore(self.hang_up).await,
             }
+            // Only a signal ends the server.
+            pending::<()>().await;
         };
         tokio::select! {
             () = self.stopping.asked() => {}
@@ -70,10 +80,8 @@ impl Signals {
     }
 }
 
-fn reload(tls: Option<&ServerTls>) {
-    match tls.map(ServerTls::reload) {
-        None => info!("nothing to read again: no certificate is in use"),
-        Some(Ok(())) => info!("the certificate was read again"),
-        Some(Err(error)) => error!("the certificate in use is kept: {}", one_line(&error)),
+async fn ignore(mut hang_up: Signal) {
+    while hang_up.recv().await.is_some() {
+        info!("SIGHUP ignored: no certificate is in use");
     }
 }

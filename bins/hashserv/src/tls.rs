@@ -1,5 +1,7 @@
 //! The certificate of the server.
 
+mod keeper;
+
 use std::sync::Arc;
 
 use hashserv_protocol::Address;
@@ -7,6 +9,8 @@ use hashserv_transport::ServerTls;
 
 use crate::config::{Certificate, Config};
 use crate::error::StartError;
+
+pub(crate) use keeper::{CHECK_INTERVAL, Keeper};
 
 /// The certificate, where an address needs one.
 pub(crate) fn certificate(config: &Config) -> Result<Option<Arc<ServerTls>>, StartError> {

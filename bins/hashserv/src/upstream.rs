@@ -27,6 +27,7 @@ impl UpstreamConfig {
         arguments: &Arguments,
         listened_on: &[Address],
     ) -> Result<Option<Self>, StartError> {
+        let timeout = timeout(arguments)?;
         let Some(text) = &arguments.upstream else { return Ok(None) };
         if arguments.read_only {
             return Err(StartError::ReadOnlyUpstream);
@@ -34,10 +35,6 @@ impl UpstreamConfig {
         let address: Address = text.parse().map_err(StartError::UpstreamAddress)?;
         if listened_on.iter().any(|own| is_same(own, &address)) {
             return Err(StartError::OwnUpstream(address));
-        }
-        let timeout = seconds("--upstream-timeout", arguments.upstream_timeout)?;
-        if timeout.is_zero() {
-            return Err(StartError::NoTime("--upstream-timeout"));
         }
         let options =
             UpstreamOptions { timeout, login: login(arguments)?, max_message: arguments.max_message };
@@ -55,6 +52,11 @@ impl UpstreamConfig {
         });
         Arc::new(ClientUpstream::new(dialer, self.address.clone(), self.options.clone()))
     }
+}
+
+fn timeout(arguments: &Arguments) -> Result<Duration, StartError> {
+    let timeout = seconds("--upstream-timeout", arguments.upstream_timeout)?;
+    if timeout.is_zero() { Err(StartError::NoTime("--upstream-timeout")) } else { Ok(timeout) }
 }
 
 /// How long what the upstream does not know is not asked again.

@@ -1,5 +1,6 @@
 //! Checks of single values of options.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::error::StartError;
@@ -16,7 +17,15 @@ pub(crate) fn seconds(option: &'static str, value: f64) -> Result<Duration, Star
     }
 }
 
-/// A number that is large enough.
-pub(crate) fn at_least(option: &'static str, value: usize, least: usize) -> Result<usize, StartError> {
-    if value < least { Err(StartError::TooSmall { option, least }) } else { Ok(value) }
+/// A number within bounds.
+pub(crate) fn within(
+    option: &'static str,
+    value: usize,
+    bounds: RangeInclusive<usize>,
+) -> Result<usize, StartError> {
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = bounds.into_inner();
+    Err(StartError::OutOfRange { option, least, most })
 }

@@ -1,4 +1,4 @@
-//! What variables of the environment do to the start of hashserv.
+//! Settings as options and as variables of the environment: what one refuses the other refuses too.
 
 #![allow(clippy::unwrap_used, reason = "in a test it is a failed test")]
 
@@ -6,6 +6,37 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+
+/// Options with their variables, and values that are wrong or absurd.
+const SETTINGS: [(&str, &str, &[&str]); 24] = [
+    ("--bind", "HASHSERVER_BIND", &["nowhere", "http://localhost:1", "localhost:65536"]),
+    ("--database", "HASHSERVER_DB", &["mysql://localhost/x", "sqlite:///:memory:"]),
+    ("--db-username", "HASHSERVER_DB_USERNAME", &[]),
+    ("--db-password", "HASHSERVER_DB_PASSWORD", &[]),
+    ("--db-connect-timeout", "HASHSERVER_DB_CONNECT_TIMEOUT", &["x", "-1", "1e300", "inf", "NaN"]),
+    ("--db-pool-size", "HASHSERVER_DB_POOL_SIZE", &["x", "4", "101", "99999999999999999999"]),
+    ("--log", "HASHSERVER_LOG_LEVEL", &["LOUD"]),
+    ("--upstream", "HASHSERVER_UPSTREAM", &["nowhere", "unix://./hashserver.sock"]),
+    ("--upstream-user", "HASHSERVER_UPSTREAM_USER", &["me"]),
+    ("--upstream-token", "HASHSERVER_UPSTREAM_TOKEN", &["secret"]),
+    ("--upstream-token-file", "HASHSERVER_UPSTREAM_TOKEN_FILE", &[]),
+    ("--upstream-timeout", "HASHSERVER_UPSTREAM_TIMEOUT", &["x", "0", "-1", "1e300"]),
+    ("--upstream-negative-ttl", "HASHSERVER_UPSTREAM_NEGATIVE_TTL", &["x", "-1", "86401"]),
+    ("--upstream-ca", "HASHSERVER_UPSTREAM_CA", &[]),
+    ("--anon-perms", "HASHSERVER_ANON_PERMS", &["@all", "@user-admin", "read"]),
+    ("--admin-user", "HASHSERVER_ADMIN_USER", &["admin"]),
+    ("--admin-password", "HASHSERVER_ADMIN_PASSWORD", &["secret"]),
+    ("--tls-cert", "HASHSERVER_TLS_CERT", &["cert.pem"]),
+    ("--tls-key", "HASHSERVER_TLS_KEY", &["key.pem"]),
+    ("--tls-dir", "HASHSERVER_TLS_DIR", &[]),
+    ("--synchronous", "HASHSERVER_SYNCHRONOUS", &["off"]),
+    ("--cache-entries", "HASHSERVER_CACHE_ENTRIES", &["x", "-1", "999999999999", "18446744073709551615"]),
+    ("--max-connections", "HASHSERVER_MAX_CONNECTIONS", &["x", "0", "1000001", "18446744073709551615"]),
+    ("--max-message", "HASHSERVER_MAX_MESSAGE", &["x", "65535", "1073741825", "18446744073709551615"]),
+];
+
+/// A variable whose option is a flag.
+const FLAG: &str = "HASHSERVER_READ_ONLY";
 
 /// A directory where the default address is taken by a file, so that every server ends there at last.
 fn directory() -> TempDir {
@@ -21,39 +52,105 @@ fn run(directory: &TempDir, arguments: &[&str], environment: &[(&str, &str)]) ->
     command.envs(environment.iter().copied()).output().unwrap()
 }
 
-/// The names of all variables, as the help tells them.
-fn variables() -> BTreeSet<String> {
+/// Gives the setting a value, once as an option and once as a variable, with others that it needs.
+fn run_both(option: &str, variable: &str, value: &str, needed: &[(&str, &str)]) -> [Output; 2] {
+    let as_option = run(&directory(), &[&format!("{option}={value}")], needed);
+    let as_variable = run(&directory(), &[], &[&[(variable, value)], needed].concat());
+    [as_option, as_variable]
+}
+
+/// The words of the help that begin like this.
+fn of_help(beginning: &str) -> BTreeSet<String> {
     let help = run(&directory(), &["--help"], &[]).stdout;
     let help = String::from_utf8(help).unwrap();
-    let words = help.split(|character: char| !character.is_ascii_uppercase() && character != '_');
-    words.filter(|word| word.starts_with("HASHSERVER_")).map(str::to_owned).collect()
+    let words = help.split(|character: char| !character.is_ascii_alphanumeric() && !"_-".contains(character));
+    words.filter(|word| word.starts_with(beginning) && word.len() > 2).map(str::to_owned).collect()
+}
+
+/// The first line without the words before the cause.
+fn cause(output: &Output) -> String {
+    let printed = String::from_utf8(output.stderr.clone()).unwrap();
+    let line = printed.lines().next().unwrap_or_default();
+    let prefixes = ["hashserv: the environment: ", "hashserv: ", "error: "];
+    let cause = prefixes.iter().find_map(|prefix| line.strip_prefix(prefix));
+    cause.unwrap_or_else(|| panic!("{printed}")).to_owned()
 }
 
 #[test]
-fn an_empty_variable_means_none() {
-    let names = variables();
-    assert!(names.len() >= 25, "{names:?}");
-    for name in names {
-        let directory = directory();
-        let output = run(&directory, &[], &[(&name, "")]);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{name}: {told}");
-        assert!(told.starts_with("hashserv: cannot listen on unix://./hashserver.sock: "), "{name}: {told}");
-        assert!(directory.path().join("hashserver.db").exists(), "{name}");
+fn the_table_has_every_option_and_variable() {
+    let variables: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.1).chain([FLAG]).collect();
+    assert_eq!(of_help("HASHSERVER_"), variables.into_iter().map(str::to_owned).collect());
+    let without_value = ["--read-only", "--reuseport", "--help", "--version"];
+    let options: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.0).chain(without_value).collect();
+    assert_eq!(of_help("--"), options.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn an_empty_value_means_the_default() {
+    for (option, variable, _) in SETTINGS {
+        for output in run_both(option, variable, "", &[]) {
+            let printed = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{option}: {printed}");
+            assert!(
+                printed.starts_with("hashserv: cannot listen on unix://./hashserver.sock: "),
+                "{printed}"
+            );
+        }
+    }
+    let output = run(&directory(), &[], &[(FLAG, "")]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_empty_option_wins_over_its_variable() {
+    for (option, variable, wrong) in SETTINGS.iter().filter(|setting| !setting.2.is_empty()) {
+        let output = run(&directory(), &[option, ""], &[(variable, wrong[0])]);
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{option}: {printed}");
     }
 }
 
 #[test]
-fn a_variable_that_makes_no_sense_is_told_in_one_line() {
-    for (name, value, told) in [
-        ("HASHSERVER_DB_POOL_SIZE", "x", "the environment: invalid value 'x' for '--db-pool-size <N>': "),
-        ("HASHSERVER_DB_POOL_SIZE", "101", "--db-pool-size must be from 5 to 100"),
-        ("HASHSERVER_TLS_CERT", "x.pem", "--tls-cert and --tls-key belong together"),
+fn a_wrong_value_has_status_2_and_the_same_cause_wherever_it_stands() {
+    for (option, variable, wrong) in SETTINGS {
+        // What belongs to an upstream is of no meaning without one.
+        let is_for_upstream = ["--upstream-user", "--upstream-token"].contains(&option);
+        let needed = if is_for_upstream { &[("HASHSERVER_UPSTREAM", "127.0.0.1:9")][..] } else { &[] };
+        for value in wrong {
+            let outputs = run_both(option, variable, value, needed);
+            let statuses = outputs.each_ref().map(|output| output.status.code());
+            let causes = outputs.each_ref().map(cause);
+            assert_eq!(statuses, [Some(2); 2], "{option}={value}: {causes:?}");
+            assert_eq!(causes[0], causes[1]);
+            assert!(causes[0].contains(option) || *value == "secret", "{option}={value}: {causes:?}");
+            let lines = outputs[1].stderr.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(lines, 1, "{variable}={value} is told in one line");
+            assert!(!causes[0].contains("secret"), "{causes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_a_setting_names_may_be_there_at_the_next_start() {
+    for (option, variable, needed) in [
+        ("--database", "HASHSERVER_DB", &[][..]),
+        (
+            "--upstream-token-file",
+            "HASHSERVER_UPSTREAM_TOKEN_FILE",
+            &[("HASHSERVER_UPSTREAM", "127.0.0.1:9"), ("HASHSERVER_UPSTREAM_USER", "me")],
+        ),
+        ("--upstream-ca", "HASHSERVER_UPSTREAM_CA", &[("HASHSERVER_UPSTREAM", "127.0.0.1:9")]),
+        (
+            "--tls-cert",
+            "HASHSERVER_TLS_CERT",
+            &[("HASHSERVER_TLS_KEY", "key.pem"), ("HASHSERVER_BIND", "wss://127.0.0.1:0")],
+        ),
     ] {
-        let output = run(&directory(), &[], &[(name, value)]);
-        let printed = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), printed.lines().count()), (Some(1), 1), "{name}: {printed}");
-        assert!(printed.starts_with(&format!("hashserv: {told}")), "{name}: {printed}");
+        let outputs = run_both(option, variable, "/nonexistent/file", needed);
+        let causes = outputs.each_ref().map(cause);
+        assert!(causes[0].contains("/nonexistent/file"), "{option}: {causes:?}");
+        assert_eq!(causes[0], causes[1]);
+        assert_eq!(outputs.map(|output| output.status.code()), [Some(1); 2], "{option}: {causes:?}");
     }
 }
 

@@ -111,4 +111,4 @@ pub use listener::{Incoming, ListenOptions, Listener};
 pub use peer::Peer;
 pub use receive::ReceiveHalf;
 pub use send::SendHalf;
-pub use tls::{ServerTls, check_authorities};
+pub use tls::{CertificateInfo, ServerTls, Validity, check_authorities};

@@ -2,19 +2,20 @@
 
 mod client;
 mod failure;
+mod pem;
 mod self_signed;
 mod server;
+mod validity;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 pub(crate) use client::ClientTls;
 pub use client::check_authorities;
 pub use server::ServerTls;
+pub use validity::{CertificateInfo, Validity};
 
 use crate::TransportError;
 
@@ -25,17 +26,6 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Options of the programs, for messages that tell to trust an authority.
 const TRUST_OPTIONS: &str = "--tls-ca of hashclient, --upstream-ca of hashserv";
-
-/// The certificates in a PEM file, one at least.
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unusable(path, &error))?;
-    if certificates.is_empty() {
-        return Err(unusable(path, &"there is no certificate in it"));
-    }
-    Ok(certificates)
-}
 
 fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> TransportError {
     TransportError::Certificate { path: path.to_owned(), reason: reason.to_string() }

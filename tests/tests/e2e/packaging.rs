@@ -6,8 +6,8 @@ use std::process::Command;
 
 use hashserv_tests::binary;
 
-/// Files that a server needs besides its connections.
-const OTHER_FILES: u64 = 128;
+/// Files that a server needs at most besides its connections: its own, and the largest pool of a database.
+const OTHER_FILES: u64 = 64 + 100;
 
 #[test]
 fn the_settings_of_the_service_are_those_of_the_server() {
@@ -37,6 +37,14 @@ fn the_service_may_open_a_file_for_every_connection() {
     let connections: u64 = variables()["HASHSERVER_MAX_CONNECTIONS"].parse().expect("a number");
     let files: u64 = of_unit("LimitNOFILE")[0].parse().expect("a number");
     assert!(files >= connections + OTHER_FILES, "{files} files for {connections} connections");
+}
+
+#[test]
+fn a_wrong_setting_does_not_restart_the_service_for_ever() {
+    assert_eq!(of_unit("Restart"), ["on-failure"]);
+    assert_eq!(of_unit("RestartPreventExitStatus"), ["2"]);
+    let output = Command::new(binary("hashserv")).env_clear().env("HASHSERVER_LOG_LEVEL", "LOUD").output();
+    assert_eq!(output.expect("an end").status.code(), Some(2));
 }
 
 fn file(name: &str) -> String {

@@ -1,4 +1,4 @@
-//! Starting, and failing to: one clear line, status 1.
+//! Starting, and failing to: one clear line, status 2 for a wrong setting and 1 for all else.
 
 use std::net::TcpListener;
 
@@ -10,18 +10,8 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
     let taken = taken.local_addr().expect("an address").to_string();
     for backend in Backend::all() {
         for (arguments, told) in [
-            (&["--bind", "nowhere"][..], "invalid address \"nowhere\""),
-            (&["--bind", "http://localhost:1"], "--bind"),
-            (&["--bind", taken.as_str()], taken.as_str()),
+            (&["--bind", taken.as_str()][..], taken.as_str()),
             (&["--bind", "unix:///nonexistent/directory/socket"], "/nonexistent/directory/socket"),
-            (&["--database", "mysql://localhost/x"], "--database"),
-            (&["--log", "LOUD"], "--log"),
-            (&["--anon-perms", "@all"], "@all cannot be given to anonymous clients"),
-            (&["--anon-perms", "@user-admin"], "@user-admin cannot be given"),
-            (&["--anon-perms", "@unknown"], "@unknown"),
-            (&["--admin-user", "admin"], "--admin-password"),
-            (&["--admin-password", "secret"], "--admin-user"),
-            (&["--max-connections", "0"], "--max-connections"),
             (
                 &[
                     "--bind",
@@ -35,6 +25,27 @@ async fn what_keeps_it_from_starting_is_told_in_one_line() {
             ),
         ] {
             fails(Launch::new(backend, Transport::Unix).args(arguments.iter().copied()), told).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_setting_is_told_in_one_line() {
+    for backend in Backend::all() {
+        for (arguments, told) in [
+            (&["--bind", "nowhere"][..], "invalid address \"nowhere\""),
+            (&["--bind", "http://localhost:1"], "--bind"),
+            (&["--database", "mysql://localhost/x"], "--database"),
+            (&["--log", "LOUD"], "--log"),
+            (&["--anon-perms", "@all"], "@all cannot be given to anonymous clients"),
+            (&["--anon-perms", "@user-admin"], "@user-admin cannot be given"),
+            (&["--anon-perms", "@unknown"], "@unknown"),
+            (&["--admin-user", "admin"], "--admin-password"),
+            (&["--admin-password", "secret"], "--admin-user"),
+            (&["--max-connections", "0"], "--max-connections"),
+        ] {
+            let launch = Launch::new(backend, Transport::Unix).args(arguments.iter().copied());
+            fails_with(launch, 2, told).await;
         }
     }
 }
@@ -98,12 +109,16 @@ async fn settings_come_from_the_environment() {
 }
 
 #[tokio::test]
-async fn an_empty_variable_does_not_shut_anonymous_clients_out() {
-    let launch = Launch::new(Backend::Sqlite, Transport::Unix).env("HASHSERVER_ANON_PERMS", "");
-    let server = launch.start().await;
-    let mut client = server.connect().await;
-    client.ask(report("a")).await;
-    assert_eq!(client.ask(get(&task_of("a"))).await["unihash"], unihash_of("a"));
+async fn without_permissions_anonymous_clients_may_do_nothing() {
+    for launch in [
+        Launch::new(Backend::Sqlite, Transport::Unix).env("HASHSERVER_ANON_PERMS", ""),
+        Launch::new(Backend::Sqlite, Transport::Unix).args(["--anon-perms", ""]),
+    ] {
+        let server = launch.start().await;
+        for request in [get("a"), report("a"), serde_json::json!({"get-db-usage": {}})] {
+            server.connect().await.ask_refused(&request).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -137,8 +152,12 @@ async fn a_parameter_of_a_database_that_is_not_known_is_named_without_its_value(
 
 /// The server cannot start, and says why in one line.
 async fn fails(launch: Launch, told: &str) {
+    fails_with(launch, 1, told).await;
+}
+
+async fn fails_with(launch: Launch, status: i32, told: &str) {
     let failed = launch.start_failing().await;
-    assert_eq!(failed.status, Some(1), "{told}: {}", failed.log);
+    assert_eq!(failed.status, Some(status), "{told}: {}", failed.log);
     assert_eq!(failed.log.lines().count(), 1, "{told}: {}", failed.log);
     assert!(failed.log.starts_with("hashserv: ") && failed.log.contains(told), "{told}: {}", failed.log);
 }

@@ -39,7 +39,8 @@ async fn a_server_makes_its_own_certificate_and_keeps_it() {
 #[tokio::test]
 async fn a_certificate_is_read_again_on_a_signal() {
     let (server, other) = (self_signed().await, self_signed().await);
-    let mut connected = Launch::new(Backend::all()[0], Transport::Wss).start().await;
+    let launch = Launch::new(Backend::all()[0], Transport::Wss).args(["--log", "INFO"]);
+    let mut connected = launch.start().await;
     let mut client = connected.connect().await;
     client.ping().await;
     for (ours, theirs) in [("chain.pem", SELF_SIGNED), ("key.pem", "hashserv-key.pem")] {
@@ -52,6 +53,12 @@ async fn a_certificate_is_read_again_on_a_signal() {
         is_served(&connected, &certificate).await.then_some(())
     })
     .await;
+    let in_use = fingerprint(&other).replace("Certificate fingerprint (SHA-256): ", "fingerprint=\"");
+    eventually("what is in use is logged", async || {
+        let log = connected.log();
+        log.lines().any(|line| line.contains(&in_use) && line.contains("valid_until=4096-")).then_some(())
+    })
+    .await;
     client.ping().await;
     std::fs::write(connected.directory().join("chain.pem"), "no certificate").expect("a file");
     connected.signal(Signal::HUP);
@@ -59,4 +66,25 @@ async fn a_certificate_is_read_again_on_a_signal() {
     assert!(is_served(&connected, &certificate).await, "the one in use is kept");
     assert!(!is_served(&server, &certificate).await, "another server's");
     assert_eq!(connected.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_told_at_the_start() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let pair = rcgen::KeyPair::generate().expect("a key");
+    let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    parameters.not_after = rcgen::date_time_ymd(2020, 2, 3);
+    std::fs::write(&certificate, parameters.self_signed(&pair).expect("a certificate").pem())
+        .expect("a file");
+    std::fs::write(&key, pair.serialize_pem()).expect("a file");
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    let arguments = ["--bind", "wss://127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key];
+    let server = Launch::new(Backend::Sqlite, Transport::Ws).args(arguments).start().await;
+    eventually("the end is told", async || {
+        let log = server.log();
+        let is_told = |line: &str| line.contains("has expired") && line.contains("2020-02-03T00:00:00");
+        log.lines().any(is_told).then_some(())
+    })
+    .await;
 }

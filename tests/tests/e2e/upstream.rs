@@ -131,7 +131,7 @@ async fn a_read_only_server_cannot_have_an_upstream() {
         let launch =
             Launch::new(backend, Transport::Unix).args(["--read-only", "--upstream", "unix://nowhere"]);
         let failed = launch.start_failing().await;
-        assert_eq!(failed.status, Some(1));
+        assert_eq!(failed.status, Some(2));
         assert!(
             failed.log.contains("Read-only hashserv cannot pull from an upstream server"),
             "{}",

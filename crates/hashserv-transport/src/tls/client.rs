@@ -11,7 +11,8 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{TRUST_OPTIONS, failure, provider, read_certificates, unusable};
+use super::pem::read_certificates;
+use super::{TRUST_OPTIONS, failure, provider, unusable};
 use crate::{Peer, TransportError};
 
 /// Whom we trust; read when it is first needed.

@@ -1,13 +1,13 @@
 //! The server's side of TLS.
 
 use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
@@ -15,12 +15,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{failure, provider, read_certificates, self_signed, unusable};
-use crate::{Peer, TransportError};
+use super::pem::{read_certificates, read_key};
+use super::{failure, provider, self_signed, unusable};
+use crate::{CertificateInfo, Peer, TransportError};
 
 /// The certificate that a server shows to clients of `wss://`, and its key.
 ///
-/// It can be [reloaded](ServerTls::reload) while it is in use. Clients that come back resume their sessions, which
+/// It can be [reloaded](ServerTls::reload) while it is in use, or [refreshed](ServerTls::refresh) when its files are
+/// others than those in use. Clients that come back resume their sessions, which
 /// saves most of the handshake.
 pub struct ServerTls {
     certificate: PathBuf,
@@ -41,7 +43,7 @@ impl ServerTls {
         key: impl Into<PathBuf>,
     ) -> Result<ServerTls, TransportError> {
         let (certificate, key) = (certificate.into(), key.into());
-        let identity = Arc::new(Identity(ArcSwap::new(load(&certificate, &key)?)));
+        let identity = Arc::new(Identity(ArcSwap::from_pointee(load(&certificate, &key)?)));
         let config = configure(identity.clone()).map_err(|error| unusable(&certificate, &error))?;
         Ok(ServerTls { certificate, key, identity, config: Arc::new(config) })
     }
@@ -68,17 +70,28 @@ impl ServerTls {
     ///
     /// As [`from_files`](ServerTls::from_files); the certificate in use is kept then.
     pub fn reload(&self) -> Result<(), TransportError> {
-        self.identity.0.store(load(&self.certificate, &self.key)?);
+        self.identity.0.store(Arc::new(load(&self.certificate, &self.key)?));
         Ok(())
     }
 
-    /// The SHA-256 digest of the certificate in use, as `openssl x509 -fingerprint -sha256` prints it: bytes in
-    /// upper case hexadecimal digits, separated by colons.
+    /// Reads the files again where they are others than those in use, or were written since. Symbolic links are
+    /// followed. Returns whether the certificate was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_files`](ServerTls::from_files); the certificate in use is kept then, and the next call tries again.
+    pub fn refresh(&self) -> Result<bool, TransportError> {
+        let found = Files::at(&self.certificate, &self.key).ok();
+        if found.is_some() && found == self.identity.0.load().files {
+            return Ok(false);
+        }
+        self.reload().map(|()| true)
+    }
+
+    /// The certificate in use.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
-        let identity = self.identity.0.load();
-        let digest = Sha256::digest(identity.cert.first().map_or(&[][..], |certificate| certificate));
-        digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+    pub fn certificate(&self) -> CertificateInfo {
+        self.identity.0.load().info.clone()
     }
 
     pub(crate) async fn accept(
@@ -100,11 +113,56 @@ impl fmt::Debug for ServerTls {
 }
 
 /// The certificate of the hour.
-struct Identity(ArcSwap<CertifiedKey>);
+struct Identity(ArcSwap<Loaded>);
+
+/// Contents of the files when they were read.
+struct Loaded {
+    key: Arc<CertifiedKey>,
+    info: CertificateInfo,
+    /// `None` where they vanished meanwhile.
+    files: Option<Files>,
+}
+
+/// The files that a certificate and its key were read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Files {
+    certificate: FileIdentity,
+    key: FileIdentity,
+}
+
+/// A state of a file: another one has another identity, whether it was replaced or written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Files {
+    fn at(certificate: &Path, key: &Path) -> io::Result<Self> {
+        Ok(Files { certificate: FileIdentity::at(certificate)?, key: FileIdentity::at(key)? })
+    }
+}
+
+impl FileIdentity {
+    /// Follows symbolic links, as reading does.
+    fn at(path: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(FileIdentity {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
 
 impl ResolvesServerCert for Identity {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        Some(self.0.load().key.clone())
     }
 }
 
@@ -114,15 +172,34 @@ impl fmt::Debug for Identity {
     }
 }
 
-fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TransportError> {
+fn load(certificate: &Path, key: &Path) -> Result<Loaded, TransportError> {
+    // Looked at first: what is written while it is read counts as new at the next look.
+    let files = Files::at(certificate, key).ok();
     let chain = read_certificates(certificate)?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
-    CertifiedKey::from_der(chain, secret, &provider()).map(Arc::new).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            unusable(key, &format!("the key does not belong to the certificate {}", certificate.display()))
-        }
-        error => unusable(key, &error),
-    })
+    let own = chain.first().map_or(&[][..], |own| own);
+    let info = CertificateInfo::of(own, fingerprint(own)).map_err(|error| {
+        unusable(certificate, &format!("its first certificate cannot be parsed: {error}"))
+    })?;
+    let secret = read_key(key)?;
+    let key = CertifiedKey::from_der(chain, secret, &provider())
+        .map_err(|error| unusable(key, &explain(&error, certificate)))?;
+    Ok(Loaded { key: Arc::new(key), info, files })
+}
+
+fn fingerprint(certificate: &[u8]) -> String {
+    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+}
+
+/// Says why a key cannot be used with a certificate.
+fn explain(error: &rustls::Error, certificate: &Path) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => format!(
+            "the key does not belong to the certificate {}; take the one that the certificate was made for, and \
+             see that the server's own certificate stands before those of authorities",
+            certificate.display()
+        ),
+        error => format!("the key cannot be used: {error}; make one of the kind RSA, ECDSA or Ed25519"),
+    }
 }
 
 fn configure(identity: Arc<Identity>) -> Result<ServerConfig, rustls::Error> {

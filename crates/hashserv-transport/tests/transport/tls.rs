@@ -5,10 +5,13 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hashserv_protocol::Address;
-use hashserv_transport::{DialOptions, Dialer, ListenOptions, Listener, ServerTls, TransportError};
+use hashserv_transport::{DialOptions, Dialer, ListenOptions, Listener, ServerTls, TransportError, Validity};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 use crate::support::{connect_to, echo_a_long_batch, echo_both_ways, port};
@@ -72,10 +75,11 @@ async fn a_certificate_of_our_own_is_trusted_where_it_is_named() {
 async fn a_certificate_of_our_own_is_made_once() {
     let directory = tempfile::tempdir().unwrap();
     let racing: Vec<_> = std::thread::scope(|scope| {
-        let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| self_signed(&directory).fingerprint())).collect();
+        let starts: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| self_signed(&directory).certificate().fingerprint)).collect();
         starts.into_iter().map(|start| start.join().unwrap()).collect()
     });
-    let fingerprint = self_signed(&directory).fingerprint();
+    let fingerprint = self_signed(&directory).certificate().fingerprint;
     assert!(racing.iter().all(|other| *other == fingerprint), "{racing:?}");
     assert_eq!(fingerprint.len(), 32 * 3 - 1);
     let key = directory.path().join("hashserv-key.pem");
@@ -152,15 +156,15 @@ async fn a_new_certificate_is_taken_while_running_unless_it_is_broken() {
     let (mut listener, tls) = listen(ServerTls::from_files(&certificate, &key).unwrap()).await;
     let old_dialer = trusting(&certificate);
     let existing = connect_to(&mut listener, &old_dialer).await;
-    let old = tls.fingerprint();
+    let old = tls.certificate().fingerprint;
 
     std::fs::write(&certificate, "nonsense").unwrap();
     assert!(matches!(tls.reload().unwrap_err(), TransportError::Certificate { .. }));
-    assert_eq!(tls.fingerprint(), old);
+    assert_eq!(tls.certificate().fingerprint, old);
 
     write_certificate(directory.path(), &parameters("127.0.0.1"));
     tls.reload().unwrap();
-    assert_ne!(tls.fingerprint(), old);
+    assert_ne!(tls.certificate().fingerprint, old);
     let (client, server) = connect_to(&mut listener, &trusting(&certificate)).await;
     echo_both_ways(client, server, &[b"new"]).await;
     echo_both_ways(existing.0, existing.1, &[b"old"]).await;
@@ -179,6 +183,145 @@ async fn unusable_files_are_named() {
     let (listener, _tls) = listen(self_signed(&directory)).await;
     let error = trusting("/missing/ca.pem").dial(listener.local_address()).await.unwrap_err().to_string();
     assert!(error.starts_with("/missing/ca.pem: "), "{error}");
+}
+
+/// Writes a certificate and its key, changes both and returns why they cannot be used.
+fn refusal(change: impl FnOnce(&Path, &Path)) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = write_certificate(directory.path(), &parameters("a"));
+    change(&certificate, &key);
+    ServerTls::from_files(&certificate, &key).unwrap_err().to_string()
+}
+
+fn prefix(path: &Path, prefix: &[u8]) {
+    std::fs::write(path, [prefix, &std::fs::read(path).unwrap()].concat()).unwrap();
+}
+
+/// The first part of a PEM file in binary form.
+fn to_der(path: &Path) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let der = match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
+        Ok(key) => key.secret_der().to_vec(),
+        Err(_) => CertificateDer::from_pem_slice(text.as_bytes()).unwrap().to_vec(),
+    };
+    std::fs::write(path, der).unwrap();
+}
+
+#[test]
+fn unusable_files_are_explained_with_what_to_do() {
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    type Change = fn(&Path, &Path);
+    let changes: [(Change, &str, &str); 14] = [
+        (
+            |_, key| relabel(key, "ENCRYPTED PRIVATE KEY"),
+            "key.pem: the private key is encrypted",
+            "openssl pkey -in",
+        ),
+        (
+            |_, key| {
+                let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n\
+                           AAAA\n-----END RSA PRIVATE KEY-----\n";
+                std::fs::write(key, old).unwrap();
+            },
+            "key.pem: the private key is encrypted",
+            "openssl pkey -in",
+        ),
+        (|_, key| to_der(key), "key.pem: it is a DER file", "openssl pkey -inform DER -in"),
+        (|cert, _| to_der(cert), "cert.pem: it is a DER file", "openssl x509 -inform DER -in"),
+        (
+            |cert, _| std::fs::write(cert, b"\x30\x82\x09\x51\x02\x01\x03\x30\x82").unwrap(),
+            "cert.pem: it is a PKCS #12 file",
+            "openssl pkcs12 -in",
+        ),
+        (|_, key| prefix(key, BYTE_ORDER_MARK), "key.pem: it begins with a byte order mark", "save it as"),
+        (|cert, _| prefix(cert, BYTE_ORDER_MARK), "cert.pem: it begins with a byte order mark", "save it as"),
+        (|cert, _| prefix(cert, b"\xFF\xFE"), "cert.pem: it is UTF-16 with a byte order mark", "save it as"),
+        (
+            |cert, key| std::fs::write(key, std::fs::read(cert).unwrap()).unwrap(),
+            "key.pem: there is no private key in it, but a certificate",
+            "swapped",
+        ),
+        (
+            |cert, key| std::fs::write(cert, std::fs::read(key).unwrap()).unwrap(),
+            "cert.pem: there is no certificate in it, but a private key",
+            "swapped",
+        ),
+        (
+            |cert, _| relabel(cert, "NEW CERTIFICATE REQUEST"),
+            "cert.pem: there is no certificate in it, but a part NEW CERTIFICATE REQUEST",
+            "name the file",
+        ),
+        (|_, key| std::fs::write(key, "").unwrap(), "key.pem: it is empty", ""),
+        (
+            |cert, _| std::fs::write(cert, "hello").unwrap(),
+            "cert.pem: it is no PEM file",
+            "BEGIN CERTIFICATE",
+        ),
+        (
+            |cert, _| {
+                let text = std::fs::read_to_string(cert).unwrap();
+                std::fs::write(cert, &text[..text.len() / 2]).unwrap();
+            },
+            "cert.pem: it is damaged",
+            "copy it again",
+        ),
+    ];
+    for (change, problem, advice) in changes {
+        let refusal = refusal(change);
+        assert!(refusal.contains(problem) && refusal.contains(advice), "{problem}: {refusal}");
+        assert!(!refusal.contains('\n'), "{refusal}");
+    }
+}
+
+/// Gives the parts of a PEM file another name.
+fn relabel(path: &Path, label: &str) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let name = text.lines().next().unwrap().trim_matches('-').trim_start_matches("BEGIN ").to_owned();
+    std::fs::write(path, text.replace(&name, label)).unwrap();
+}
+
+#[test]
+fn a_mark_before_a_chain_does_not_hide_its_first_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = write_certificate(directory.path(), &parameters("a"));
+    let chain = std::fs::read(&certificate).unwrap();
+    std::fs::write(&certificate, ["\u{feff}".as_bytes(), &chain, &chain].concat()).unwrap();
+    let refusal = ServerTls::from_files(&certificate, &key).unwrap_err().to_string();
+    assert!(refusal.contains("byte order mark"), "{refusal}");
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_known_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    for (from, until, validity) in [
+        ((2000, 1, 1), (2001, 1, 1), Validity::Expired),
+        ((3000, 1, 1), (3001, 1, 1), Validity::NotYet),
+        ((2000, 1, 1), (3000, 1, 1), Validity::Valid),
+    ] {
+        let mut parameters = parameters("a");
+        parameters.not_before = date_time_ymd(from.0, from.1, from.2);
+        parameters.not_after = date_time_ymd(until.0, until.1, until.2);
+        let (certificate, key) = write_certificate(directory.path(), &parameters);
+        let tls = ServerTls::from_files(certificate, key).unwrap();
+        assert_eq!(tls.certificate().validity(SystemTime::now()), validity);
+    }
+}
+
+#[test]
+fn files_are_read_again_only_when_they_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = write_certificate(directory.path(), &parameters("a"));
+    let tls = ServerTls::from_files(&certificate, &key).unwrap();
+    assert!(!tls.refresh().unwrap());
+    let first = tls.certificate();
+    write_certificate(directory.path(), &parameters("a"));
+    assert!(tls.refresh().unwrap());
+    assert_ne!(tls.certificate(), first);
+    assert!(!tls.refresh().unwrap());
+    std::fs::remove_file(&key).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(tls.refresh().unwrap_err(), TransportError::Certificate { .. }));
+    }
 }
 
 #[tokio::test]
