@@ -110,6 +110,7 @@ impl StartError {
             | StartError::Admin { .. }
             | StartError::Storage(_)
             | StartError::Transport(_)
+            | StartError::DatabaseLost
             | StartError::System { .. } => 1,
         }
     }

@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::logging::say;
 
-/// 0 after a stop that was asked for, 1 where the server cannot start or has lost its database, 2 for a wrong setting; clap exits with 2
-/// where the command line makes no sense.
+/// 0 after a stop that was asked for, 1 where the server cannot start or has lost its database, 2 for a wrong setting;
+/// clap exits with 2 where the command line makes no sense.
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
