@@ -110,7 +110,6 @@ impl StartError {
             | StartError::Admin { .. }
             | StartError::Storage(_)
             | StartError::Transport(_)
-            | StartError::DatabaseLost
             | StartError::System { .. } => 1,
         }
     }
