@@ -304,15 +304,15 @@ impl Ledger {
         }
     }
 
-    /// Takes down what a build's client has seen.
-    pub(crate) fn seen(&self, seen: Seen) {
+    /// Takes down what a build's client has seen during a call.
+    pub(crate) fn seen(&self, call: &str, seen: Seen) {
         self.lines.fetch_add(seen.stream_lines, Ordering::Relaxed);
         for line in &seen.foreign_lines {
-            self.violation(Check::Lines, &format!("a stream had the line {line:?}"));
+            self.violation(Check::Lines, &format!("{call} had the line {line:?}"));
         }
         let wait = seen.longest_wait.saturating_sub(stall::during(seen.longest_wait));
         if wait >= WAIT_LIMIT {
-            self.violation(Check::Waits, &format!("a build waited {wait:?} for a reply or a close"));
+            self.violation(Check::Waits, &format!("{call} waited {wait:?} for a reply or a close"));
         }
         let mut books = self.books();
         books.longest_wait = books.longest_wait.max(wait);

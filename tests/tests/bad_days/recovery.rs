@@ -43,14 +43,14 @@ pub(crate) async fn serves(ledger: &Ledger, address: &str, rng: &mut fastrand::R
                 match client.unihashes(METHOD, &[&task.taskhash]).await {
                     Err(trouble) => trouble,
                     Ok(answers) => {
-                        ledger.seen(client.take_seen());
+                        ledger.seen("report and get-stream", client.take_seen());
                         ledger.looked_up(&task.taskhash, &expected, &answers[0]);
                         return true;
                     }
                 }
             }
         };
-        ledger.seen(client.take_seen());
+        ledger.seen("report and get-stream", client.take_seen());
         ledger.failed("report and get-stream", &trouble);
         if start.elapsed() > SERVICE_LIMIT {
             let text = format!("{address} does not serve {:?} after {after}: {trouble:?}", start.elapsed());
@@ -72,7 +72,7 @@ async fn uses_upstream(world: &World, address: &str, after: &str) -> bool {
         let request = json!({"get": {"method": METHOD, "taskhash": taskhash}});
         let expected = ledger.expected(&taskhash);
         let reply = client.ask(&request).await;
-        ledger.seen(client.take_seen());
+        ledger.seen("get", client.take_seen());
         match reply {
             Ok(row) => {
                 let unihash = row["unihash"].as_str().unwrap_or_default();

@@ -24,7 +24,7 @@ pub(crate) async fn all_is_there(world: &World, rng: &mut fastrand::Rng) {
         entries_are_there(world, &mut client, &acknowledged).await;
         reports_are_there(world, &mut client, &acknowledged).await;
         users_are_there(world, &address).await;
-        world.ledger.seen(client.take_seen());
+        world.ledger.seen("the last look-ups", client.take_seen());
     }
     server.end().await;
 }

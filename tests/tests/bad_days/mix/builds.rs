@@ -48,7 +48,7 @@ async fn wave(world: &World, rng: &mut fastrand::Rng, client: &mut BitbakeClient
     }
     let expected: Vec<Expected> = taskhashes.iter().map(|task| world.ledger.expected(task)).collect();
     let answers = client.unihashes(METHOD, &taskhashes).await;
-    world.ledger.seen(client.take_seen());
+    world.ledger.seen("get-stream", client.take_seen());
     match answers {
         Err(trouble) => world.ledger.failed("get-stream", &trouble),
         Ok(answers) => {
@@ -70,7 +70,7 @@ async fn existence(world: &World, rng: &mut fastrand::Rng, client: &mut BitbakeC
     let known = unihashes.len();
     unihashes.push(world.ledger.unknown_taskhash());
     let answers = client.exist(&unihashes).await;
-    world.ledger.seen(client.take_seen());
+    world.ledger.seen("exists-stream", client.take_seen());
     match answers {
         Err(trouble) => world.ledger.failed("exists-stream", &trouble),
         Ok(answers) => {
@@ -97,7 +97,7 @@ async fn run_tasks(world: &Arc<World>, rng: &mut fastrand::Rng) {
 async fn run_task(world: Arc<World>, mut rng: fastrand::Rng, task: Task) {
     let siginfo = if rng.u8(..100) < 5 { rng.usize(..200_000) } else { 0 };
     let (reply, mut client) = report_of_a_task(world.address(&mut rng), &task.report(siginfo)).await;
-    world.ledger.seen(client.take_seen());
+    world.ledger.seen("report", client.take_seen());
     match reply {
         Ok(reply) => world.ledger.reported(&task, &reply),
         Err(trouble) => world.ledger.failed("report", &trouble),

@@ -62,6 +62,6 @@ async fn look_up_output(world: &World, client: &mut BitbakeClient, taskhash: &st
 
 async fn ask(world: &World, client: &mut BitbakeClient, request: &Value) -> Option<Value> {
     let reply = client.ask(request).await;
-    world.ledger.seen(client.take_seen());
+    world.ledger.seen(&request.to_string(), client.take_seen());
     reply.map_err(|trouble| world.ledger.failed(&request.to_string(), &trouble)).ok()
 }
