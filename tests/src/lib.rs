@@ -14,6 +14,7 @@
 mod backend;
 mod binaries;
 mod client_program;
+mod imports;
 mod launch;
 mod raw;
 mod samples;
@@ -26,6 +27,7 @@ mod wire;
 pub use backend::{Backend, Database};
 pub use binaries::binary;
 pub use client_program::{ClientRun, hashclient, run_hashclient};
+pub use imports::Crate;
 pub use launch::{FailedStart, Launch};
 pub use raw::{CHUNK, HANDSHAKE, Message, RawClient};
 pub use rustix::process::Signal;
