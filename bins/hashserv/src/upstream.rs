@@ -116,7 +116,7 @@ fn is_same_host(own: &Host, upstream: &Host) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hashserv_server::one_line;
+    use hashserv_log::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Option<UpstreamConfig>, String> {
         let arguments = Arguments::of(arguments).unwrap();

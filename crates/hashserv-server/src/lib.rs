@@ -31,7 +31,6 @@ mod statistics;
 mod stream;
 mod upstream;
 
-pub use hashserv_client::one_line;
 pub use limits::Limits;
 pub use places::RESERVED_UNIX_PLACES;
 pub use server::Server;

@@ -21,7 +21,6 @@ mod maintenance;
 mod negative;
 mod permissions;
 mod pull;
-mod rate_limited_warning;
 mod service;
 mod table;
 #[cfg(test)]
@@ -39,7 +38,6 @@ pub use equivalence::Equivalence;
 pub use error::{Denial, Failure, ServiceError};
 pub use maintenance::Maintenance;
 pub use permissions::{Permissions, UnknownPermissions};
-pub use rate_limited_warning::RateLimitedWarning;
 pub use service::{DEFAULT_CACHE_ENTRIES, DEFAULT_NEGATIVE_TTL, Service, ServiceOptions};
 pub use token::Token;
 pub use upstream::{DEFAULT_UPSTREAM_TIMEOUT, LateAnswers, Unavailable, Upstream};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashserv_log::one_line;
 use hashserv_storage::{MAX_BATCH, OuthashKey, Storage, StorageError, TaskKey, UnifiedRow, Unihash};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use crate::backfill::{Backfill, Item};
-use crate::error::describe;
 use crate::negative::NegativeMemory;
 use crate::upstream::{LateAnswers, Upstream};
 use crate::vetting::{Vetting, plausible_time, report_of};
@@ -210,7 +210,7 @@ impl Pull {
         let reading = async {
             written.await.ok()?;
             read.await.unwrap_or_else(|error| {
-                debug!("an answer of the upstream was not read back: {}", describe(&error));
+                debug!("an answer of the upstream was not read back: {}", one_line(&error));
                 None
             })
         };

@@ -1,8 +1,7 @@
 //! What may be accepted from an upstream.
 
+use hashserv_log::RateLimitedWarning;
 use hashserv_storage::{Details, OuthashRow, Report, TaskKey, Timestamp, UnifiedRow, Unihash};
-
-use crate::rate_limited_warning::RateLimitedWarning;
 
 /// Characters of an invalid unihash that are logged.
 const QUOTED: usize = 80;

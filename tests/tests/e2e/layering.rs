@@ -8,17 +8,19 @@ use hashserv_tests::Crate;
 use serde_json::Value;
 
 /// Which of our crates a crate may use.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
+    ("hashserv-log", &[]),
     ("hashserv-protocol", &[]),
     ("hashserv-transport", &["hashserv-protocol"]),
     ("hashserv-storage", &[]),
     ("hashserv-storage-sql", &["hashserv-storage"]),
-    ("hashserv-client", &["hashserv-protocol", "hashserv-transport"]),
-    ("hashserv-service", &["hashserv-storage"]),
+    ("hashserv-client", &["hashserv-log", "hashserv-protocol", "hashserv-transport"]),
+    ("hashserv-service", &["hashserv-log", "hashserv-storage"]),
     (
         "hashserv-server",
         &[
             "hashserv-client",
+            "hashserv-log",
             "hashserv-protocol",
             "hashserv-service",
             "hashserv-storage",
@@ -29,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
         "hashserv",
         &[
             "hashserv-client",
+            "hashserv-log",
             "hashserv-protocol",
             "hashserv-server",
             "hashserv-service",
@@ -37,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "hashserv-transport",
         ],
     ),
-    ("hashclient", &["hashserv-client", "hashserv-protocol", "hashserv-transport"]),
+    ("hashclient", &["hashserv-client", "hashserv-log", "hashserv-protocol", "hashserv-transport"]),
     ("hashserv-test-postgres", &[]),
     ("hashserv-tests", &["hashserv-test-postgres"]),
 ];
@@ -52,8 +55,8 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 ];
 
 /// Crates that have nothing to do with the network.
-const WITHOUT_NETWORK: [&str; 4] =
-    ["hashserv-protocol", "hashserv-storage", "hashserv-storage-sql", "hashserv-service"];
+const WITHOUT_NETWORK: [&str; 5] =
+    ["hashserv-log", "hashserv-protocol", "hashserv-storage", "hashserv-storage-sql", "hashserv-service"];
 
 /// What only some crates may name; these tests may too, to speak WebSocket.
 const RESERVED: [(&str, &[&str]); 4] = [

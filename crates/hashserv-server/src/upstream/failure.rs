@@ -1,6 +1,7 @@
 //! What is told of an upstream that fails.
 
-use hashserv_client::{ClientError, one_line, printable};
+use hashserv_client::ClientError;
+use hashserv_log::{one_line, printable};
 
 /// How much of a failure or a question is told, in characters.
 const MAX_TEXT: usize = 400;

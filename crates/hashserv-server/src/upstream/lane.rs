@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hashserv_client::{Client, ClientError, ClientOptions, Target};
+use hashserv_log::RateLimitedWarning;
 use hashserv_protocol::Address;
-use hashserv_service::{LateAnswers, RateLimitedWarning, Unavailable};
+use hashserv_service::{LateAnswers, Unavailable};
 use hashserv_transport::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hashserv_log::{RateLimitedWarning, one_line};
 use hashserv_storage::{MAX_BATCH, Storage, StorageError};
 use tokio::sync::{mpsc, watch};
 
 use super::splitting::{Lost, Sink, write_split};
 use super::{Item, Progress};
-use crate::error::describe;
-use crate::rate_limited_warning::RateLimitedWarning;
 
 /// Bytes from which on a batch takes no further answers.
 const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
@@ -53,7 +52,7 @@ impl Writer {
             self.not_kept.log(format_args!(
                 "{lost} of {count} answers of the upstream were not kept, they are asked for again when \
                  needed: {}",
-                describe(&cause)
+                one_line(&cause)
             ));
         }
         self.progress.bytes.fetch_sub(bytes, Ordering::AcqRel);

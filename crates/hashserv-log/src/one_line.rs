@@ -2,30 +2,30 @@
 
 use std::error::Error;
 
-/// An error and its causes in one line, as logs and terminals want it.
+/// Returns an error and its causes in one line, without control characters.
 ///
-/// Libraries that tell the cause in their own text have it told once.
+/// A cause that already ends the text of its error appears once.
 ///
 /// ```
 /// let error = std::io::Error::other("the disk is full");
-/// assert_eq!(hashserv_client::one_line(&error), "the disk is full");
+/// assert_eq!(hashserv_log::one_line(&error), "the disk is full");
 /// ```
 #[must_use]
 pub fn one_line(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.ends_with(&told) {
+        let cause_text = error.to_string();
+        if !text.ends_with(&cause_text) {
             text.push_str(": ");
-            text.push_str(&told);
+            text.push_str(&cause_text);
         }
         cause = error.source();
     }
     printable(&text)
 }
 
-/// The text with blanks for control characters: what a peer sent must not look like a line of its own in a log.
+/// Returns the text with a blank for each control character, so that a peer cannot forge a line of the log.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once() {
+    fn each_cause_appears_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("cannot write")]
         struct Silent(#[source] io::Error);

@@ -1,4 +1,4 @@
-//! Warnings of what may go wrong many times a second.
+//! Warnings about trouble that may come many times a second.
 
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
@@ -7,22 +7,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// How long after a warning the next one may come.
-const PAUSE: Duration = Duration::from_secs(60);
+/// Shortest time between two warnings.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Warns of one kind of trouble at most once a minute.
+/// Warning about one kind of trouble, logged at most once a minute.
 #[derive(Debug, Default)]
 pub struct RateLimitedWarning(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     last: Option<Instant>,
-    /// How often the trouble came since the last warning.
+    /// Number of times that the trouble came since the last warning.
     count: u64,
 }
 
 impl RateLimitedWarning {
-    /// Logs one line that says what went wrong: at WARN, with how often it did since the last warning, or at
+    /// Logs one line that says what went wrong: at WARN, with the number of times since the last warning, or at
     /// DEBUG where that is less than a minute ago.
     pub fn log(&self, text: impl Display) {
         match self.due() {
@@ -32,11 +32,11 @@ impl RateLimitedWarning {
         }
     }
 
-    /// Counts a trouble; tells how many there were, if it is time to warn of them.
+    /// Counts an occurrence. Returns the number since the last warning, if the next one is due.
     fn due(&self) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.count += 1;
-        if state.last.is_some_and(|last| last.elapsed() < PAUSE) {
+        if state.last.is_some_and(|last| last.elapsed() < WARNING_INTERVAL) {
             return None;
         }
         state.last = Some(Instant::now());
@@ -55,7 +55,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(warning.due(), None);
         }
-        tokio::time::advance(PAUSE).await;
+        tokio::time::advance(WARNING_INTERVAL).await;
         assert_eq!(warning.due(), Some(11));
         assert_eq!(warning.due(), None);
     }
