@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_protocol::{Address, Host};
-use hashserv_server::{ClientUpstream, UpstreamOptions};
 use hashserv_service::Upstream;
 use hashserv_transport::{DialOptions, Dialer, Limits, Proxies, check_authorities};
+use hashserv_upstream::{ClientUpstream, UpstreamOptions};
 
 use crate::arguments::Arguments;
 use crate::error::StartError;

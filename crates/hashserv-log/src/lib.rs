@@ -5,8 +5,12 @@
 //!
 //! The formats of log lines belong to the programs, which install the subscribers.
 
+#[cfg(feature = "capture")]
+mod capture;
 mod one_line;
 mod rate_limited_warning;
 
+#[cfg(feature = "capture")]
+pub use capture::CapturedLog;
 pub use one_line::{one_line, printable};
 pub use rate_limited_warning::RateLimitedWarning;

@@ -8,7 +8,7 @@ use hashserv_tests::Crate;
 use serde_json::Value;
 
 /// Which of our crates a crate may use.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("hashserv-log", &[]),
     ("hashserv-protocol", &[]),
     ("hashserv-transport", &["hashserv-protocol"]),
@@ -18,6 +18,10 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("hashserv-service", &["hashserv-log", "hashserv-storage"]),
     (
         "hashserv-server",
+        &["hashserv-log", "hashserv-protocol", "hashserv-service", "hashserv-storage", "hashserv-transport"],
+    ),
+    (
+        "hashserv-upstream",
         &[
             "hashserv-client",
             "hashserv-log",
@@ -30,7 +34,6 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "hashserv",
         &[
-            "hashserv-client",
             "hashserv-log",
             "hashserv-protocol",
             "hashserv-server",
@@ -38,6 +41,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "hashserv-storage",
             "hashserv-storage-sql",
             "hashserv-transport",
+            "hashserv-upstream",
         ],
     ),
     ("hashclient", &["hashserv-client", "hashserv-log", "hashserv-protocol", "hashserv-transport"]),
@@ -46,11 +50,15 @@ const ALLOWED: [(&str, &[&str]); 12] = [
 ];
 
 /// What a crate, tests included, must not know of.
-const FORBIDDEN: [(&str, &[&str]); 5] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("hashserv-protocol", &["tokio", "tokio-util", "socket2"]),
     ("hashserv-storage", &["serde", "serde_json", "rustls", "socket2", "tokio-tungstenite"]),
     ("hashserv-service", &["serde", "serde_json", "rustls", "socket2", "tokio-rustls", "tokio-tungstenite"]),
-    ("hashserv-server", &["rustls", "socket2", "tokio-rustls", "tokio-tungstenite"]),
+    (
+        "hashserv-server",
+        &["hashserv-client", "hashserv-upstream", "rustls", "socket2", "tokio-rustls", "tokio-tungstenite"],
+    ),
+    ("hashserv-upstream", &["rustls", "socket2", "tokio-rustls", "tokio-tungstenite"]),
     ("hashserv-tests", &["clap"]),
 ];
 
