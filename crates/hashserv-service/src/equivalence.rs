@@ -11,7 +11,7 @@ use hashserv_storage::{
 
 use crate::ServiceError;
 use crate::cache::LookupCache;
-use crate::pull::Pull;
+use crate::upstream::pull::Pull;
 
 /// Looks hashes up and records reports.
 ///

@@ -12,15 +12,12 @@
 //! - [`Maintenance`] removes what is not needed any more, and tells how full the database is.
 
 mod accounts;
-mod backfill;
 mod cache;
 mod caller;
 mod equivalence;
 mod error;
 mod maintenance;
-mod negative;
 mod permissions;
-mod pull;
 mod service;
 mod table;
 #[cfg(test)]
@@ -29,7 +26,6 @@ mod throttle;
 mod to_the_end;
 mod token;
 mod upstream;
-mod vetting;
 mod warm_up;
 
 pub use accounts::{Accounts, Admin, LOGIN_FAILURE_DELAY, UserInfo};

@@ -7,8 +7,9 @@ use hashserv_log::{RateLimitedWarning, one_line};
 use hashserv_storage::{MAX_BATCH, Storage, StorageError};
 use tokio::sync::{mpsc, watch};
 
+use super::item::Item;
+use super::progress::Progress;
 use super::splitting::{Lost, Sink, write_split};
-use super::{Item, Progress};
 
 /// Bytes from which on a batch takes no further answers.
 const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;

@@ -1,6 +1,7 @@
 //! Keeping what the upstream knew, in the background.
 
 mod item;
+mod progress;
 mod splitting;
 mod writer;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 pub(crate) use item::Item;
+use progress::Progress;
 
 /// Number of answers that may wait to be written. Further ones are not kept until half of them are written:
 /// they are asked for again when needed.
@@ -36,15 +38,6 @@ pub(crate) struct Backfill {
     /// Whether answers are not kept at present. It changes under the lock of the queue only.
     full: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// State that the queue shares with its writer.
-#[derive(Debug, Default)]
-struct Progress {
-    /// Bytes of the answers that wait.
-    bytes: AtomicU64,
-    /// Number of answers that were not kept, for whatever reason.
-    lost: AtomicU64,
 }
 
 impl Backfill {

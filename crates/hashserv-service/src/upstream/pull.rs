@@ -8,10 +8,10 @@ use hashserv_storage::{MAX_BATCH, OuthashKey, Storage, StorageError, TaskKey, Un
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use crate::backfill::{Backfill, Item};
-use crate::negative::NegativeMemory;
-use crate::upstream::{LateAnswers, Upstream};
-use crate::vetting::{Vetting, plausible_time, report_of};
+use super::backfill::{Backfill, Item};
+use super::negative::NegativeMemory;
+use super::vetting::{Vetting, plausible_time, report_of};
+use super::{LateAnswers, Upstream};
 
 /// Completes local answers from an upstream.
 ///
