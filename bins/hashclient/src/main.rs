@@ -20,7 +20,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use hashserv_client::one_line;
+use hashserv_log::one_line;
 
 use crate::cli::Cli;
 use crate::context::Context;

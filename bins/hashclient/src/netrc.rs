@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use hashserv_client::one_line;
+use hashserv_log::one_line;
 
 use crate::notice;
 

@@ -174,7 +174,7 @@ fn log_level(name: &str) -> Result<Level, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hashserv_server::one_line;
+    use hashserv_log::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Config, String> {
         Config::resolve(Arguments::of(arguments).unwrap()).map_err(|error| one_line(&error))

@@ -15,7 +15,7 @@ mod value;
 
 use std::process::ExitCode;
 
-use hashserv_server::one_line;
+use hashserv_log::one_line;
 
 use crate::arguments::Arguments;
 use crate::config::Config;

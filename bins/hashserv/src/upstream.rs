@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_protocol::{Address, Host};
-use hashserv_server::{ClientUpstream, UpstreamOptions};
 use hashserv_service::Upstream;
 use hashserv_transport::{DialOptions, Dialer, Limits, Proxies, check_authorities};
+use hashserv_upstream::{ClientUpstream, UpstreamOptions};
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
@@ -116,7 +116,7 @@ fn is_same_host(own: &Host, upstream: &Host) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hashserv_server::one_line;
+    use hashserv_log::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Option<UpstreamConfig>, String> {
         let arguments = Arguments::of(arguments).unwrap();

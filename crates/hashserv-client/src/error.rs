@@ -11,7 +11,7 @@ const QUOTED: usize = 80;
 /// Why a call failed.
 ///
 /// The text says what failed; the source, where there is one, says why and is not repeated in the text:
-/// print the whole chain, as [`one_line`](crate::one_line) does. No token is ever part of it.
+/// print the whole chain, as [`one_line`](hashserv_log::one_line) does. No token is ever part of it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {

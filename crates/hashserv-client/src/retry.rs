@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use hashserv_log::one_line;
 use tokio::time::{Instant, sleep};
 
-use crate::{ClientError, one_line};
+use crate::ClientError;
 
 /// Number of repetitions that follow a close without reply at once, as BitBake's client does.
 const MAX_IMMEDIATE_REPEATS: u32 = 3;

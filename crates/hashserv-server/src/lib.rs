@@ -11,8 +11,6 @@
 //! one request into a value and never touches a socket. What is refused is explained to the peer by one
 //! function, which keeps internal details to the log.
 //!
-//! A [`ClientUpstream`] is the upstream of a service: another server, which is asked over the network.
-//!
 //! Everything a peer can make grow is bounded, see [`Limits`].
 
 mod conditions;
@@ -29,10 +27,7 @@ mod server;
 mod session;
 mod statistics;
 mod stream;
-mod upstream;
 
-pub use hashserv_client::one_line;
 pub use limits::Limits;
 pub use places::RESERVED_UNIX_PLACES;
 pub use server::Server;
-pub use upstream::{ClientUpstream, UpstreamOptions};

@@ -4,7 +4,7 @@ mod peers;
 
 use std::sync::Arc;
 
-use hashserv_service::RateLimitedWarning;
+use hashserv_log::RateLimitedWarning;
 use hashserv_transport::Peer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 

@@ -4,13 +4,12 @@
 //! a server that is away, without which it goes on. So what the peer did wrong is a [`Refused`], and trouble of the
 //! server is a [`Failed`]. No `?` turns one into the other; a [`Fault`] is either.
 
+use hashserv_log::one_line;
 use hashserv_protocol::reply::Refusal;
 use hashserv_protocol::stream::StreamError;
 use hashserv_protocol::{LineTooLong, MessageError, RequestError};
 use hashserv_service::{Denial, Failure, ServiceError, UnknownPermissions};
 use tokio::task::JoinError;
-
-use crate::one_line;
 
 /// How much a peer is told, in characters. What it sent may be quoted in it, and it goes to the log too.
 const MAX_MESSAGE: usize = 400;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_service::{RateLimitedWarning, Service};
+use hashserv_log::RateLimitedWarning;
+use hashserv_service::Service;
 use hashserv_transport::{Incoming, Listener};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ const MIN_CLOSING: Duration = Duration::from_secs(1);
 /// use std::sync::Arc;
 ///
 /// use hashserv_server::{Limits, Server};
-/// use hashserv_service::{RateLimitedWarning, Service};
+/// use hashserv_service::Service;
 /// use hashserv_transport::Listener;
 /// use tokio_util::sync::CancellationToken;
 ///

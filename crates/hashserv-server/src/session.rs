@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashserv_client::{one_line, printable};
+use hashserv_log::{one_line, printable};
 use hashserv_protocol::{HandshakeReader, Hello, MAX_LINE, MessageReader, Progress, encode_message};
 use hashserv_service::Caller;
 use hashserv_transport::{Connection, Incoming, TransportError};

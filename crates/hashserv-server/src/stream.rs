@@ -4,10 +4,11 @@ mod ahead;
 
 use std::time::Instant;
 
+use hashserv_log::RateLimitedWarning;
 use hashserv_protocol::reply::Count;
 use hashserv_protocol::stream;
 use hashserv_protocol::{Command, Framing, LineTooLong, MAX_KEY, MAX_LINE, encode_message};
-use hashserv_service::{Permissions, RateLimitedWarning};
+use hashserv_service::Permissions;
 use hashserv_storage::{MarkRequest, TaskKey, Unihash};
 
 use crate::handlers::maintenance::mark_request;

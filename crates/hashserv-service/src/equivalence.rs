@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ServiceError;
 use crate::cache::LookupCache;
-use crate::pull::Pull;
+use crate::upstream::pull::Pull;
 
 /// Deadline for a call that needs the database and the upstream, one after the other, measured from the call. Clients
 /// give up after 30 s. Each part has a shorter limit of its own, but they add up.

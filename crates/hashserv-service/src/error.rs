@@ -1,7 +1,5 @@
 //! Refusals and failures.
 
-use std::error::Error;
-
 use hashserv_storage::StorageError;
 
 use crate::{Permissions, UnknownPermissions};
@@ -77,9 +75,4 @@ impl From<StorageError> for ServiceError {
     fn from(error: StorageError) -> Self {
         Failure::from(error).into()
     }
-}
-
-/// A failure of the database and its cause in one line.
-pub(crate) fn describe(error: &StorageError) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -12,16 +12,12 @@
 //! - [`Maintenance`] removes what is not needed any more, and tells how full the database is.
 
 mod accounts;
-mod backfill;
 mod cache;
 mod caller;
 mod equivalence;
 mod error;
 mod maintenance;
-mod negative;
 mod permissions;
-mod pull;
-mod rate_limited_warning;
 mod service;
 mod table;
 #[cfg(test)]
@@ -30,7 +26,6 @@ mod throttle;
 mod to_the_end;
 mod token;
 mod upstream;
-mod vetting;
 mod warm_up;
 
 pub use accounts::{Accounts, Admin, LOGIN_FAILURE_DELAY, UserInfo};
@@ -39,7 +34,6 @@ pub use equivalence::Equivalence;
 pub use error::{Denial, Failure, ServiceError};
 pub use maintenance::Maintenance;
 pub use permissions::{Permissions, UnknownPermissions};
-pub use rate_limited_warning::RateLimitedWarning;
 pub use service::{DEFAULT_CACHE_ENTRIES, DEFAULT_NEGATIVE_TTL, Service, ServiceOptions};
 pub use token::Token;
 pub use upstream::{DEFAULT_UPSTREAM_TIMEOUT, LateAnswers, Unavailable, Upstream};

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::cache::LookupCache;
-use crate::pull::Pull;
+use crate::upstream::pull::Pull;
 use crate::warm_up::warm_up;
 use crate::{Accounts, Equivalence, Maintenance, Permissions, Upstream};
 

@@ -1,5 +1,10 @@
 //! Another server to ask.
 
+mod backfill;
+mod negative;
+pub(crate) mod pull;
+mod vetting;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,20 +4,27 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hashserv_tests::Crate;
 use serde_json::Value;
 
 /// Which of our crates a crate may use.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
+    ("hashserv-log", &[]),
     ("hashserv-protocol", &[]),
     ("hashserv-transport", &["hashserv-protocol"]),
     ("hashserv-storage", &[]),
     ("hashserv-storage-sql", &["hashserv-storage"]),
-    ("hashserv-client", &["hashserv-protocol", "hashserv-transport"]),
-    ("hashserv-service", &["hashserv-storage"]),
+    ("hashserv-client", &["hashserv-log", "hashserv-protocol", "hashserv-transport"]),
+    ("hashserv-service", &["hashserv-log", "hashserv-storage"]),
     (
         "hashserv-server",
+        &["hashserv-log", "hashserv-protocol", "hashserv-service", "hashserv-storage", "hashserv-transport"],
+    ),
+    (
+        "hashserv-upstream",
         &[
             "hashserv-client",
+            "hashserv-log",
             "hashserv-protocol",
             "hashserv-service",
             "hashserv-storage",
@@ -27,32 +34,37 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     (
         "hashserv",
         &[
-            "hashserv-client",
+            "hashserv-log",
             "hashserv-protocol",
             "hashserv-server",
             "hashserv-service",
             "hashserv-storage",
             "hashserv-storage-sql",
             "hashserv-transport",
+            "hashserv-upstream",
         ],
     ),
-    ("hashclient", &["hashserv-client", "hashserv-protocol", "hashserv-transport"]),
+    ("hashclient", &["hashserv-client", "hashserv-log", "hashserv-protocol", "hashserv-transport"]),
     ("hashserv-test-postgres", &[]),
     ("hashserv-tests", &["hashserv-test-postgres"]),
 ];
 
 /// What a crate, tests included, must not know of.
-const FORBIDDEN: [(&str, &[&str]); 5] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("hashserv-protocol", &["tokio", "tokio-util", "socket2"]),
     ("hashserv-storage", &["serde", "serde_json", "rustls", "socket2", "tokio-tungstenite"]),
     ("hashserv-service", &["serde", "serde_json", "rustls", "socket2", "tokio-rustls", "tokio-tungstenite"]),
-    ("hashserv-server", &["rustls", "socket2", "tokio-rustls", "tokio-tungstenite"]),
+    (
+        "hashserv-server",
+        &["hashserv-client", "hashserv-upstream", "rustls", "socket2", "tokio-rustls", "tokio-tungstenite"],
+    ),
+    ("hashserv-upstream", &["rustls", "socket2", "tokio-rustls", "tokio-tungstenite"]),
     ("hashserv-tests", &["clap"]),
 ];
 
 /// Crates that have nothing to do with the network.
-const WITHOUT_NETWORK: [&str; 4] =
-    ["hashserv-protocol", "hashserv-storage", "hashserv-storage-sql", "hashserv-service"];
+const WITHOUT_NETWORK: [&str; 5] =
+    ["hashserv-log", "hashserv-protocol", "hashserv-storage", "hashserv-storage-sql", "hashserv-service"];
 
 /// What only some crates may name; these tests may too, to speak WebSocket.
 const RESERVED: [(&str, &[&str]); 4] = [
@@ -146,6 +158,23 @@ fn source_files_are_short_and_named_after_their_modules() {
             lines <= MAX_LINES || TABLES.contains(&shown.as_str()),
             "{shown} has {lines} lines: split it"
         );
+    }
+}
+
+#[test]
+fn no_files_of_a_crate_use_each_other_in_a_circle() {
+    for package in packages() {
+        let manifest = PathBuf::from(package["manifest_path"].as_str().expect("a path"));
+        let source = manifest.with_file_name("src");
+        let roots = ["lib.rs", "main.rs"].map(|name| source.join(name));
+        for root in roots.iter().filter(|root| root.exists()) {
+            let circles = Crate::read(root).circles();
+            assert!(
+                circles.is_empty(),
+                "{} has files that use each other in a circle: {circles:#?}",
+                name(&package)
+            );
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hashserv_server::one_line;
+use hashserv_log::one_line;
 use hashserv_storage::Timestamp;
 use hashserv_transport::{CertificateInfo, ServerTls, TransportError, Validity};
 use tokio::signal::unix::Signal;

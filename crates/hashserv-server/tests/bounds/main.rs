@@ -1,14 +1,12 @@
 //! What a server does at its bounds.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
-#[path = "../upstream/log.rs"]
-mod log;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hashserv_log::CapturedLog;
 use hashserv_protocol::{Address, Hello};
 use hashserv_server::{Limits, RESERVED_UNIX_PLACES, Server};
 use hashserv_service::{Service, ServiceOptions, Unavailable, Upstream};
@@ -23,8 +21,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
-
-use crate::log::Log;
 
 /// Long before anybody would stop waiting for a test.
 const SHORT: Duration = Duration::from_millis(100);
@@ -162,7 +158,7 @@ async fn unix_sockets_have_places_that_the_network_cannot_take() {
 
 #[tokio::test]
 async fn address_with_too_many_connections_gets_no_further_one() {
-    let log = Log::capture();
+    let log = CapturedLog::start();
     let limits = Limits { connections_per_peer: Some(2), ..Limits::default() };
     let server = Running::start(limits, None).await;
     let mut first = server.tcp_client().await;
@@ -216,7 +212,7 @@ async fn long_message_slows_no_client_down() {
 
 #[tokio::test]
 async fn a_full_server_does_not_warn_for_every_client() {
-    let log = Log::capture();
+    let log = CapturedLog::start();
     let server = Running::start(places(1), None).await;
     assert!(log.lines(Level::WARN).is_empty());
     let mut served = server.tcp_client().await;

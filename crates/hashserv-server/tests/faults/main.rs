@@ -3,13 +3,11 @@
 //! BitBake takes an explained error for the end of the build, and in stream modes any line for a unihash.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
-#[path = "../upstream/log.rs"]
-mod log;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hashserv_log::CapturedLog;
 use hashserv_protocol::{Command, Hello};
 use hashserv_server::{Limits, Server};
 use hashserv_service::{Permissions, Service, ServiceOptions, Unavailable, Upstream};
@@ -22,8 +20,6 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
-
-use crate::log::Log;
 
 /// Far longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,7 +151,7 @@ fn requests() -> Vec<String> {
 #[tokio::test]
 async fn request_that_fails_is_closed_without_a_reply() {
     for upstream in [None, Some(Arc::new(Away) as Arc<dyn Upstream>)] {
-        let log = Log::capture();
+        let log = CapturedLog::start();
         let server = Running::start(upstream).await;
         let mut clients = Vec::new();
         for request in requests() {
@@ -275,7 +271,7 @@ async fn stop_closes_and_says_nothing() {
 
 #[tokio::test]
 async fn stored_unihash_that_no_line_can_carry_is_an_empty_line() {
-    let log = Log::capture();
+    let log = CapturedLog::start();
     let server = Running::start(None).await;
     for (taskhash, unihash) in [("t1", "a\nb"), ("t2", "a b"), ("t3", "plain")] {
         let unihash = Unihash::from_stored(unihash);

@@ -1,18 +1,9 @@
 //! Databases that are only read.
 
+use hashserv_log::one_line;
 use hashserv_storage::{Conditions, MarkRequest, NewUser, Storage, StorageError, Unihash};
 
 use super::support::{Place, in_time, report, task};
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
 
 async fn assert_refuses_writes(storage: &dyn Storage) {
     fn assert_read_only<T: std::fmt::Debug>(result: Result<T, StorageError>) {
@@ -97,19 +88,19 @@ async fn a_database_is_read_where_no_files_can_be_made_beside_it() {
 #[tokio::test]
 async fn what_is_missing_is_said_with_what_to_do() {
     let missing = Place::new();
-    let error = chain(&missing.try_open(true).await.unwrap_err());
+    let error = one_line(&missing.try_open(true).await.unwrap_err());
     assert!(error.contains("hashserv.db") && error.contains("does not exist"), "{error}");
     assert!(!missing.path().exists(), "nothing was created");
 
     let old = Place::with_copy_of("reference-v2.db");
-    let error = chain(&old.try_open(true).await.unwrap_err());
+    let error = one_line(&old.try_open(true).await.unwrap_err());
     assert!(error.contains("no table unihashes_v3") && error.contains("open it once for writing"), "{error}");
 
     let nonsense = Place::new();
     std::fs::write(nonsense.path(), "this is no database, and long enough to be sure of it ".repeat(100))
         .unwrap();
     for read_only in [true, false] {
-        let error = chain(&nonsense.try_open(read_only).await.unwrap_err());
+        let error = one_line(&nonsense.try_open(read_only).await.unwrap_err());
         assert!(error.contains("hashserv.db") && error.contains("not a database"), "{error}");
     }
 }
@@ -118,6 +109,6 @@ async fn what_is_missing_is_said_with_what_to_do() {
 async fn a_place_that_cannot_be_written_is_said_so() {
     let place = Place::new();
     std::fs::create_dir(place.path()).unwrap();
-    let error = chain(&place.try_open(false).await.unwrap_err());
+    let error = one_line(&place.try_open(false).await.unwrap_err());
     assert!(error.contains("cannot be written"), "{error}");
 }
