@@ -75,7 +75,7 @@ struct Entrance<'a> {
     lane: &'a LaneState,
     session: u64,
     places: PollSemaphore,
-    /// Whether the session has asked for a place. It keeps to that: the time that it waits adds to its allowance,
+    /// Set once the session has asked for a place. It keeps to that: the time that it waits adds to its allowance,
     /// which must not buy a way around.
     is_waiting: bool,
     /// A place with which the session has gone to the end of the queue of tasks.

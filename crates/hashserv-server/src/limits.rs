@@ -17,11 +17,11 @@ pub struct Limits {
     pub connections_per_peer: Option<usize>,
     /// The longest message in bytes, in chunks or over a WebSocket.
     pub message: usize,
-    /// How long a client may take until its handshake is complete, that of TLS and WebSocket included.
+    /// Time until the handshake of a client is complete, including that of TLS and WebSocket.
     pub handshake: Duration,
-    /// How long a client may leave replies unread while the server waits to send them, for each MiB of them.
+    /// Time that a client may leave replies unread while the server waits to send them, for each MiB of them.
     pub stalled_write: Duration,
-    /// How long running requests may take to end when the server stops.
+    /// Time that running requests get to end when the server stops.
     pub shutdown: Duration,
 }
 

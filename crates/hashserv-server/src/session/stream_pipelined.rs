@@ -33,7 +33,7 @@ const BEGUN_AGAIN: &[u8] = b"ok\n\"ok\"\n";
 struct OwnedBatch {
     text: String,
     weight: usize,
-    /// Whether the client then ended the mode, and began it again.
+    /// Set where the client then ended the mode, and started it again.
     is_begun_again: bool,
 }
 
@@ -60,7 +60,7 @@ enum Intake {
 #[derive(Default)]
 struct Pipeline {
     intake: Intake,
-    /// What is being looked up weighs so much.
+    /// Size of all that is being looked up, in bytes, overhead included.
     weight: usize,
 }
 
