@@ -33,8 +33,8 @@ pub(crate) enum Handling {
     Stream(StreamMode),
     /// A handler. With an upstream, consecutive look-ups wait for it together.
     Lookup(Handler),
-    /// A handler, at once.
-    Other(Handler),
+    /// A handler. Each request is answered before the next is read.
+    Single(Handler),
 }
 
 /// Makes a [`Handler`] of an asynchronous function that returns a value from which a [`Reply`] is made.
@@ -48,34 +48,34 @@ impl Handling {
     /// Returns the part of the server that answers the command.
     pub(crate) fn of(command: Command) -> Self {
         match command {
-            Command::Ping => Handling::Other(|_| Box::pin(async { Ok(lookup::ping().into()) })),
+            Command::Ping => Handling::Single(|_| Box::pin(async { Ok(lookup::ping().into()) })),
             Command::Get => Handling::Lookup(handler!(lookup::get)),
             Command::GetOuthash => Handling::Lookup(handler!(lookup::get_outhash)),
             Command::GetStream => Handling::Stream(StreamMode::Get),
             Command::ExistsStream => Handling::Stream(StreamMode::Exists),
             Command::Report => Handling::Report,
-            Command::ReportEquiv => Handling::Other(handler!(report::report_equiv)),
-            Command::GetStats => Handling::Other(handler!(figures::get_stats)),
-            Command::ResetStats => Handling::Other(handler!(figures::reset_stats)),
-            Command::BackfillWait => Handling::Other(handler!(figures::backfill_wait)),
-            Command::GetDbUsage => Handling::Other(handler!(figures::get_db_usage)),
+            Command::ReportEquiv => Handling::Single(handler!(report::report_equiv)),
+            Command::GetStats => Handling::Single(handler!(figures::get_stats)),
+            Command::ResetStats => Handling::Single(handler!(figures::reset_stats)),
+            Command::BackfillWait => Handling::Single(handler!(figures::backfill_wait)),
+            Command::GetDbUsage => Handling::Single(handler!(figures::get_db_usage)),
             Command::GetDbQueryColumns => {
-                Handling::Other(|_| Box::pin(async { Ok(figures::get_db_query_columns().into()) }))
+                Handling::Single(|_| Box::pin(async { Ok(figures::get_db_query_columns().into()) }))
             }
-            Command::Remove => Handling::Other(handler!(maintenance::remove)),
-            Command::CleanUnused => Handling::Other(handler!(maintenance::clean_unused)),
-            Command::GcMark => Handling::Other(handler!(maintenance::gc_mark)),
+            Command::Remove => Handling::Single(handler!(maintenance::remove)),
+            Command::CleanUnused => Handling::Single(handler!(maintenance::clean_unused)),
+            Command::GcMark => Handling::Single(handler!(maintenance::gc_mark)),
             Command::GcMarkStream => Handling::Stream(StreamMode::GcMark),
-            Command::GcStatus => Handling::Other(handler!(maintenance::gc_status)),
-            Command::GcSweep => Handling::Other(handler!(maintenance::gc_sweep)),
-            Command::Auth => Handling::Other(handler!(users::auth)),
-            Command::GetUser => Handling::Other(handler!(users::get_user)),
-            Command::GetAllUsers => Handling::Other(handler!(users::get_all_users)),
-            Command::BecomeUser => Handling::Other(handler!(users::become_user)),
-            Command::NewUser => Handling::Other(handler!(users::new_user)),
-            Command::SetUserPerms => Handling::Other(handler!(users::set_user_perms)),
-            Command::RefreshToken => Handling::Other(handler!(users::refresh_token)),
-            Command::DeleteUser => Handling::Other(handler!(users::delete_user)),
+            Command::GcStatus => Handling::Single(handler!(maintenance::gc_status)),
+            Command::GcSweep => Handling::Single(handler!(maintenance::gc_sweep)),
+            Command::Auth => Handling::Single(handler!(users::auth)),
+            Command::GetUser => Handling::Single(handler!(users::get_user)),
+            Command::GetAllUsers => Handling::Single(handler!(users::get_all_users)),
+            Command::BecomeUser => Handling::Single(handler!(users::become_user)),
+            Command::NewUser => Handling::Single(handler!(users::new_user)),
+            Command::SetUserPerms => Handling::Single(handler!(users::set_user_perms)),
+            Command::RefreshToken => Handling::Single(handler!(users::refresh_token)),
+            Command::DeleteUser => Handling::Single(handler!(users::delete_user)),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Requests<'_> {
             Handling::Lookup(handler) if self.conversation.shared.has_upstream() => {
                 return self.take_lookup(&request, handler).await;
             }
-            Handling::Lookup(handler) | Handling::Other(handler) => {
+            Handling::Lookup(handler) | Handling::Single(handler) => {
                 self.settle().await?;
                 self.handle(request, handler, &mut paused).await
             }
