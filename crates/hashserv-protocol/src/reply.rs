@@ -276,3 +276,20 @@ impl std::fmt::Debug for NewToken {
         f.debug_struct("NewToken").field("username", &self.username).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_written_as_the_value_that_it_holds() {
+        for (reply, text) in [
+            (Reply::from(Alive { alive: true }), r#"{"alive":true}"#),
+            (Reply::FoundUnihash(None), "null"),
+            (Reply::Switched(crate::stream::OK), "\"ok\""),
+            (Refusal::new("no").into(), r#"{"invoke-error":{"message":"no"}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&reply).unwrap(), text);
+        }
+    }
+}
