@@ -1,6 +1,7 @@
-//! The commands by name, and their properties.
+//! The one table of commands: their names and properties.
 //!
-//! Each property is an exhaustive match, so that a new command does not compile before all are decided.
+//! Each property is an exhaustive match, so that a new command does not compile until all are decided. Two more
+//! tables are exhaustive, too: `Call::command` for clients, and `Handling::of` in the server.
 
 /// A command of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,23 +132,12 @@ impl Command {
         }
     }
 
-    /// Reports whether the time to a reply depends on how much the server has stored, or has to wait for. In a
-    /// stream mode it is the reply to a line that is meant.
+    /// Time that a server needs for the reply.
     #[must_use]
-    pub fn is_maintenance(self) -> bool {
+    pub fn latency(self) -> Latency {
         match self {
-            Command::BackfillWait
-            | Command::GetDbUsage
-            | Command::Remove
-            | Command::CleanUnused
-            | Command::GcMark
-            | Command::GcMarkStream
-            | Command::GcStatus
-            | Command::GcSweep => true,
-            Command::Ping
-            | Command::Get
-            | Command::GetOuthash
-            | Command::GetStream
+            Command::Ping | Command::Get | Command::GetOuthash => Latency::Immediate,
+            Command::GetStream
             | Command::ExistsStream
             | Command::Report
             | Command::ReportEquiv
@@ -158,6 +148,82 @@ impl Command {
             | Command::GetUser
             | Command::GetAllUsers
             | Command::BecomeUser
+            | Command::SetUserPerms
+            | Command::DeleteUser => Latency::Short,
+            Command::NewUser | Command::RefreshToken => Latency::Queued,
+            Command::BackfillWait
+            | Command::GetDbUsage
+            | Command::Remove
+            | Command::CleanUnused
+            | Command::GcMark
+            | Command::GcMarkStream
+            | Command::GcStatus
+            | Command::GcSweep => Latency::Unbounded,
+        }
+    }
+
+    /// Reports whether the time to a reply depends on how much the server has stored, or has to wait for. In a
+    /// stream mode it is the reply to a line that is meant.
+    #[must_use]
+    pub fn is_maintenance(self) -> bool {
+        self.latency() == Latency::Unbounded
+    }
+
+    /// Permissions that the caller needs.
+    #[must_use]
+    pub fn access(self) -> Access {
+        match self {
+            Command::Ping | Command::Auth => Access::Anyone,
+            Command::Get
+            | Command::GetOuthash
+            | Command::GetStream
+            | Command::ExistsStream
+            | Command::Report
+            | Command::GetStats
+            | Command::BackfillWait => Access::Read,
+            Command::ReportEquiv => Access::ReadAndReport,
+            Command::ResetStats
+            | Command::GetDbUsage
+            | Command::GetDbQueryColumns
+            | Command::Remove
+            | Command::CleanUnused
+            | Command::GcMark
+            | Command::GcMarkStream
+            | Command::GcStatus
+            | Command::GcSweep => Access::DatabaseAdmin,
+            Command::GetAllUsers | Command::BecomeUser | Command::NewUser | Command::SetUserPerms => {
+                Access::UserAdmin
+            }
+            Command::GetUser | Command::RefreshToken | Command::DeleteUser => Access::SelfOrUserAdmin,
+        }
+    }
+
+    /// Reports whether a read-only server offers the command.
+    #[must_use]
+    pub fn is_offered_read_only(self) -> bool {
+        match self {
+            Command::Ping
+            | Command::Get
+            | Command::GetOuthash
+            | Command::GetStream
+            | Command::ExistsStream
+            | Command::Report
+            | Command::GetStats
+            | Command::GetDbUsage
+            | Command::GetDbQueryColumns
+            | Command::Auth
+            | Command::GetUser
+            | Command::GetAllUsers
+            | Command::BecomeUser => true,
+            Command::ReportEquiv
+            | Command::ResetStats
+            | Command::BackfillWait
+            | Command::Remove
+            | Command::CleanUnused
+            | Command::GcMark
+            | Command::GcMarkStream
+            | Command::GcStatus
+            | Command::GcSweep
             | Command::NewUser
             | Command::SetUserPerms
             | Command::RefreshToken
@@ -214,6 +280,36 @@ pub enum Repetition {
     HarmlessUnlessConditionOnMark,
     /// The second run does something else, or its reply hides what the first one did.
     Harmful,
+}
+
+/// Time that a server needs for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latency {
+    /// So little that the replies before it can be sent together with it.
+    Immediate,
+    /// The time of some short database statements.
+    Short,
+    /// The time until it is the caller's turn: servers hand out few tokens a second.
+    Queued,
+    /// A time that depends on how much the server has stored, or has to wait for.
+    Unbounded,
+}
+
+/// Permissions that a command needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// None.
+    Anyone,
+    /// `@read`.
+    Read,
+    /// `@read` and `@report`.
+    ReadAndReport,
+    /// `@db-admin`.
+    DatabaseAdmin,
+    /// `@user-admin`.
+    UserAdmin,
+    /// `@user-admin`, unless the command is about the user who calls.
+    SelfOrUserAdmin,
 }
 
 #[cfg(test)]

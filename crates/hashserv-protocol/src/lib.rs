@@ -62,11 +62,11 @@ mod text;
 
 pub use address::{Address, AddressError, Host};
 pub use call::Call;
-pub use command::{Command, Repetition};
+pub use command::{Access, Command, Latency, Repetition};
 pub use handshake::{HandshakeError, HandshakeReader, Hello, MAX_VIA, Progress};
 pub use line_buffer::{LineBuffer, LineTooLong};
 pub use message::{Framing, MessageError, MessageReader, encode_message};
-pub use request::{Request, RequestError};
+pub use request::{OwnedRequest, Request, RequestError};
 pub use text::{Text, is_valid_unihash};
 
 /// The longest line that is taken, in bytes. BitBake refuses longer ones too.

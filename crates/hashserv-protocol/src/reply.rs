@@ -7,6 +7,65 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// A reply of any command, as servers write it with [`encode_message`](crate::encode_message).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "named after the types that they hold")]
+pub enum Reply {
+    Alive(Alive),
+    TaskUnihash(TaskUnihash),
+    FoundUnihash(Option<TaskUnihash>),
+    FoundRow(Option<Box<Row>>),
+    Stats(Stats),
+    Backfill(Backfill),
+    DbUsage(DbUsage),
+    Columns(Columns),
+    Count(Count),
+    GcStatus(GcStatus),
+    LoggedIn(LoggedIn),
+    User(User),
+    FoundUser(Option<User>),
+    Users(Users),
+    NewUser(NewUser),
+    NewToken(NewToken),
+    DeletedUser(DeletedUser),
+    /// To a command that switches to a stream mode: the text `"ok"`.
+    Switched(&'static str),
+    Refusal(Refusal),
+}
+
+/// Makes replies of the values that commands return.
+macro_rules! replies {
+    ($($value:ty => $reply:ident),* $(,)?) => {$(
+        impl From<$value> for Reply {
+            fn from(value: $value) -> Self {
+                Reply::$reply(value)
+            }
+        }
+    )*};
+}
+
+replies! {
+    Alive => Alive,
+    TaskUnihash => TaskUnihash,
+    Option<TaskUnihash> => FoundUnihash,
+    Option<Box<Row>> => FoundRow,
+    Stats => Stats,
+    Backfill => Backfill,
+    DbUsage => DbUsage,
+    Columns => Columns,
+    Count => Count,
+    GcStatus => GcStatus,
+    LoggedIn => LoggedIn,
+    User => User,
+    Option<User> => FoundUser,
+    Users => Users,
+    NewUser => NewUser,
+    NewToken => NewToken,
+    DeletedUser => DeletedUser,
+    Refusal => Refusal,
+}
+
 /// To `ping`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alive {
@@ -215,5 +274,22 @@ impl std::fmt::Debug for NewUser {
 impl std::fmt::Debug for NewToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewToken").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_written_as_the_value_that_it_holds() {
+        for (reply, text) in [
+            (Reply::from(Alive { alive: true }), r#"{"alive":true}"#),
+            (Reply::FoundUnihash(None), "null"),
+            (Reply::Switched(crate::stream::OK), "\"ok\""),
+            (Refusal::new("no").into(), r#"{"invoke-error":{"message":"no"}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&reply).unwrap(), text);
+        }
     }
 }

@@ -22,6 +22,27 @@ pub struct Request<'a> {
     arguments: &'a RawValue,
 }
 
+/// A request that outlives the message it was read from.
+#[derive(Clone, Debug)]
+pub struct OwnedRequest {
+    command: Command,
+    arguments: Box<RawValue>,
+}
+
+impl OwnedRequest {
+    /// Borrows the request.
+    #[must_use]
+    pub fn as_request(&self) -> Request<'_> {
+        Request { command: self.command, arguments: &self.arguments }
+    }
+
+    /// Size of its text, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.arguments.get().len()
+    }
+}
+
 /// Why a message is no request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -63,6 +84,12 @@ impl<'a> Request<'a> {
             Ok(Message::Other) => Err(RequestError::NotAnObject),
             Err(error) => Err(RequestError::Json(error.to_string())),
         }
+    }
+
+    /// Copies the request.
+    #[must_use]
+    pub fn to_owned_request(&self) -> OwnedRequest {
+        OwnedRequest { command: self.command, arguments: self.arguments.to_owned() }
     }
 
     /// What is asked for.

@@ -7,7 +7,7 @@
 use serde::de::IgnoredAny;
 
 use crate::arguments::GcMark;
-use crate::{MAX_KEY, json};
+use crate::{Command, MAX_KEY, json};
 
 /// How many characters of a line are quoted back in an error.
 const QUOTED: usize = 200;
@@ -17,6 +17,38 @@ pub const END: &str = "END";
 
 /// The bare line that answers [`END`].
 pub const OK: &str = "ok";
+
+/// A stream mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamMode {
+    /// Look-ups of unihashes by task.
+    Get,
+    /// Questions for the existence of unihashes.
+    Exists,
+    /// Marks of a collection.
+    GcMark,
+}
+
+impl StreamMode {
+    /// Command that switches to the mode.
+    #[must_use]
+    pub fn command(self) -> Command {
+        match self {
+            StreamMode::Get => Command::GetStream,
+            StreamMode::Exists => Command::ExistsStream,
+            StreamMode::GcMark => Command::GcMarkStream,
+        }
+    }
+
+    /// Reports whether clients take any line for a reply to their query, so that nothing else may be sent.
+    #[must_use]
+    pub fn has_bare_replies(self) -> bool {
+        match self {
+            StreamMode::Get | StreamMode::Exists => true,
+            StreamMode::GcMark => false,
+        }
+    }
+}
 
 /// The reply in `exists-stream`.
 #[must_use]

@@ -15,49 +15,42 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::PollSemaphore;
 
 /// Processor time that a connection may use before it waits in the lane: enough to connect and to record some
 /// reports, or to answer some thousands of look-ups.
-const ALLOWANCE: Duration = Duration::from_millis(2);
+const PROCESSOR_TIME_ALLOWANCE: Duration = Duration::from_millis(2);
 
 /// Divisor of the time that passes, which gives the allowance that comes back in it. The share is less than what
 /// each of some hundred busy connections gets of a small machine: they stay in the lane.
 const RECOVERY_DIVISOR: u32 = 500;
 
-/// Work that a session does before it lets others run, about 0.1 ms of it. A look-up of a stream mode counts 1.
-const TURN: usize = 1024;
-
-/// Work that a message or a line of one counts for.
-pub(crate) const MESSAGE_WORK: usize = 16;
-
 /// The lane of the connections that have used up their allowance.
 #[derive(Clone, Debug)]
-pub(crate) struct Lane(Arc<Shared>);
+pub(crate) struct BusyLane(Arc<LaneState>);
 
 #[derive(Debug)]
-struct Shared {
+struct LaneState {
     places: Arc<Semaphore>,
     sessions: AtomicU64,
     /// The session that has run in the lane last.
     last: AtomicU64,
 }
 
-impl Lane {
+impl BusyLane {
     /// A lane in which `places` sessions run at once.
     pub(crate) fn new(places: usize) -> Self {
         let places = Arc::new(Semaphore::new(places.max(1)));
-        Lane(Arc::new(Shared { places, sessions: AtomicU64::new(1), last: AtomicU64::new(0) }))
+        BusyLane(Arc::new(LaneState { places, sessions: AtomicU64::new(1), last: AtomicU64::new(0) }))
     }
 
     /// A lane for all worker threads of the runtime that the caller runs in.
     pub(crate) fn of_runtime() -> Self {
-        Lane::new(Handle::current().metrics().num_workers())
+        BusyLane::new(Handle::current().metrics().num_workers())
     }
 
-    /// Runs a session, which must [yield](Turn::pass) now and then.
+    /// Runs a session, which must yield now and then.
     ///
     /// It holds a place in the lane while it computes or is about to, never while it waits for something.
     pub(crate) async fn run<F: Future>(&self, session: F) -> F::Output {
@@ -79,10 +72,10 @@ impl Lane {
 
 /// The way of a session into the lane.
 struct Entrance<'a> {
-    lane: &'a Shared,
+    lane: &'a LaneState,
     session: u64,
     places: PollSemaphore,
-    /// Whether the session has asked for a place. It keeps to that: the time that it waits adds to its allowance,
+    /// Set once the session has asked for a place. It keeps to that: the time that it waits adds to its allowance,
     /// which must not buy a way around.
     is_waiting: bool,
     /// A place with which the session has gone to the end of the queue of tasks.
@@ -90,7 +83,7 @@ struct Entrance<'a> {
 }
 
 impl<'a> Entrance<'a> {
-    fn new(Lane(lane): &'a Lane) -> Self {
+    fn new(BusyLane(lane): &'a BusyLane) -> Self {
         Entrance {
             lane,
             session: lane.sessions.fetch_add(1, Ordering::Relaxed),
@@ -144,31 +137,14 @@ impl Account {
     }
 
     fn is_exhausted(&mut self, now: Instant) -> bool {
-        if self.used < ALLOWANCE {
+        if self.used < PROCESSOR_TIME_ALLOWANCE {
             return false;
         }
         // A turn that took long must not keep a connection in the lane for ever.
         let returned = now.saturating_duration_since(self.at) / RECOVERY_DIVISOR;
-        self.used = self.used.min(2 * ALLOWANCE).saturating_sub(returned);
+        self.used = self.used.min(2 * PROCESSOR_TIME_ALLOWANCE).saturating_sub(returned);
         self.at = now;
-        self.used >= ALLOWANCE
-    }
-}
-
-/// The work of a session since it last let others run.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    work: usize,
-}
-
-impl Turn {
-    /// Counts work, and lets others run when there was enough of it for a turn.
-    pub(crate) async fn pass(&mut self, work: usize) {
-        self.work += work;
-        if self.work >= TURN {
-            self.work = 0;
-            yield_now().await;
-        }
+        self.used >= PROCESSOR_TIME_ALLOWANCE
     }
 }
 
@@ -207,13 +183,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn allowance_comes_back_with_time() {
         let mut account = Account::new(Instant::now());
-        account.charge(ALLOWANCE / 2);
+        account.charge(PROCESSOR_TIME_ALLOWANCE / 2);
         assert!(!account.is_exhausted(Instant::now()));
-        account.charge(100 * ALLOWANCE);
+        account.charge(100 * PROCESSOR_TIME_ALLOWANCE);
         assert!(account.is_exhausted(Instant::now()));
-        advance(ALLOWANCE * RECOVERY_DIVISOR / 2).await;
+        advance(PROCESSOR_TIME_ALLOWANCE * RECOVERY_DIVISOR / 2).await;
         assert!(account.is_exhausted(Instant::now()));
-        advance(ALLOWANCE * RECOVERY_DIVISOR).await;
+        advance(PROCESSOR_TIME_ALLOWANCE * RECOVERY_DIVISOR).await;
         assert!(!account.is_exhausted(Instant::now()));
     }
 
@@ -221,13 +197,13 @@ mod tests {
     async fn busy_sessions_take_turns_and_light_ones_do_not_wait_for_them() {
         const BUSY: usize = 20;
         let order = Rc::new(RefCell::new(Vec::new()));
-        let lane = Lane::new(1);
+        let lane = BusyLane::new(1);
         let tasks = LocalSet::new();
         for _ in 0..BUSY {
             let (lane, order) = (lane.clone(), order.clone());
             tasks.spawn_local(async move {
                 lane.run(async {
-                    compute(ALLOWANCE + ALLOWANCE / 10);
+                    compute(PROCESSOR_TIME_ALLOWANCE + PROCESSOR_TIME_ALLOWANCE / 10);
                     for _ in 0..3 {
                         requeue().await;
                         order.borrow_mut().push("busy");
@@ -252,15 +228,5 @@ mod tests {
         let last = order.iter().rposition(|who| *who == "light").unwrap();
         assert!(last < BUSY / 2, "{order:?}");
         assert_eq!(order.len(), 3 * BUSY + 3);
-    }
-
-    #[tokio::test]
-    async fn a_turn_ends_after_a_number_of_messages() {
-        let mut turn = Turn::default();
-        for _ in 1..TURN / MESSAGE_WORK {
-            assert!(futures_util::FutureExt::now_or_never(turn.pass(MESSAGE_WORK)).is_some());
-        }
-        assert!(futures_util::FutureExt::now_or_never(turn.pass(MESSAGE_WORK)).is_none());
-        assert_eq!(turn.work, 0);
     }
 }

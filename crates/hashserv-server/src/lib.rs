@@ -3,7 +3,7 @@
 //! Data flows one way, and replies come back only as return values:
 //!
 //! ```text
-//! listener > connection > session > dispatch > handler > service
+//! listener > connection > session > commands > service
 //! ```
 //!
 //! A [`Server`] accepts connections on any number of listeners and runs a session for each. A session reads
@@ -13,21 +13,16 @@
 //!
 //! Everything a peer can make grow is bounded, see [`Limits`].
 
-mod conditions;
-mod dispatch;
+mod commands;
+mod connection_limit;
 mod fairness;
-mod handlers;
 mod limits;
-mod normal;
-mod places;
 mod refusal;
-mod reports;
-mod rows;
 mod server;
 mod session;
+mod shared;
 mod statistics;
-mod stream;
 
+pub use connection_limit::RESERVED_UNIX_CONNECTIONS;
 pub use limits::Limits;
-pub use places::RESERVED_UNIX_PLACES;
 pub use server::Server;

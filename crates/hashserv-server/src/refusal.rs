@@ -11,8 +11,8 @@ use hashserv_protocol::{LineTooLong, MessageError, RequestError};
 use hashserv_service::{Denial, Failure, ServiceError, UnknownPermissions};
 use tokio::task::JoinError;
 
-/// How much a peer is told, in characters. What it sent may be quoted in it, and it goes to the log too.
-const MAX_MESSAGE: usize = 400;
+/// Longest message to a peer, in characters. It may quote what the peer sent, and goes to the log too.
+const MAX_MESSAGE_CHARACTERS: usize = 400;
 
 /// A request is refused: the peer did something wrong. It is told why, and the connection is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +37,14 @@ impl Refused {
     /// A refusal with a message for the peer, of which it is told 400 characters at most.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         let mut message = message.into();
-        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARACTERS) {
             message.truncate(end);
             message.push('…');
         }
         Refused { message }
     }
 
-    /// What the peer is told.
+    /// Message for the peer.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -61,7 +61,7 @@ impl Failed {
         Failed { cause: cause.into() }
     }
 
-    /// What the log is told.
+    /// Cause for the log.
     pub(crate) fn cause(&self) -> &str {
         &self.cause
     }
@@ -90,7 +90,7 @@ impl From<ServiceError> for Fault {
     }
 }
 
-/// What a peer sent cannot be understood.
+/// Makes refusals of errors in what a peer sent.
 macro_rules! refused {
     ($($error:ty),*) => {$(
         impl From<$error> for Refused {
@@ -163,8 +163,8 @@ mod tests {
     #[test]
     fn a_peer_is_told_no_more_than_it_can_use() {
         let refused = Refused::new("é".repeat(1_000_000));
-        assert_eq!(refused.message(), format!("{}…", "é".repeat(MAX_MESSAGE)));
-        let full = "é".repeat(MAX_MESSAGE);
+        assert_eq!(refused.message(), format!("{}…", "é".repeat(MAX_MESSAGE_CHARACTERS)));
+        let full = "é".repeat(MAX_MESSAGE_CHARACTERS);
         assert_eq!(Refused::new(full.as_str()).message(), full);
     }
 }

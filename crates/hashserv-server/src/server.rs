@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_log::RateLimitedWarning;
 use hashserv_service::Service;
 use hashserv_transport::{Incoming, Listener};
 use tokio::time::{Instant, timeout_at};
@@ -12,13 +11,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::Limits;
-use crate::fairness::Lane;
-use crate::places::{Place, Places};
+use crate::connection_limit::{Admission, ConnectionLimit};
+use crate::fairness::BusyLane;
 use crate::session::serve;
-use crate::statistics::Statistics;
+use crate::shared::Shared;
 
-/// How long the service is given at least to write what is still to be written when the server stops.
-const MIN_CLOSING: Duration = Duration::from_secs(1);
+/// Time that the service gets at least to write what is still to be written when the server stops.
+const MIN_SERVICE_CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// A hash equivalence server.
 ///
@@ -42,55 +41,6 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// What all sessions of a server share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) service: Arc<Service>,
-    pub(crate) statistics: Arc<Statistics>,
-    pub(crate) limits: Limits,
-    /// Stored unihashes that no line of a stream can carry.
-    pub(crate) misfits: Arc<RateLimitedWarning>,
-    /// Cancelled when the server stops: sessions end once they have answered what has arrived.
-    pub(crate) stopping: CancellationToken,
-    /// The same for clients whose questions must not be passed on; `None` where there is no upstream.
-    without_upstream: Option<Arc<Shared>>,
-}
-
-impl Shared {
-    fn new(service: Arc<Service>, limits: Limits) -> Self {
-        let shared = Shared {
-            service,
-            statistics: Arc::default(),
-            limits,
-            misfits: Arc::default(),
-            stopping: CancellationToken::new(),
-            without_upstream: None,
-        };
-        if !shared.service.equivalence().has_upstream() {
-            return shared;
-        }
-        let without_upstream = Shared {
-            service: Arc::new(shared.service.without_upstream()),
-            statistics: shared.statistics.clone(),
-            limits: shared.limits.clone(),
-            misfits: shared.misfits.clone(),
-            stopping: shared.stopping.clone(),
-            without_upstream: None,
-        };
-        Shared { without_upstream: Some(Arc::new(without_upstream)), ..shared }
-    }
-
-    /// Returns what a client is served from that asks on behalf of these servers.
-    pub(crate) fn for_client(self: Arc<Self>, via: &[u64]) -> Arc<Self> {
-        match &self.without_upstream {
-            Some(without_upstream) if self.service.equivalence().asks_in_circle(via) => {
-                without_upstream.clone()
-            }
-            _ => self,
-        }
-    }
-}
-
 impl Server {
     /// A server of the service.
     #[must_use]
@@ -106,13 +56,13 @@ impl Server {
         let sessions = TaskTracker::new();
         let acceptors = TaskTracker::new();
         let cut_off = CancellationToken::new();
-        let lane = Lane::of_runtime();
-        let places = Arc::new(Places::new(&self.shared.limits));
+        let lane = BusyLane::of_runtime();
+        let limit = Arc::new(ConnectionLimit::new(&self.shared.limits));
         for listener in listeners {
             let clients = Clients {
                 shared: self.shared.clone(),
                 sessions: sessions.clone(),
-                places: places.clone(),
+                limit: limit.clone(),
                 lane: lane.clone(),
                 cut_off: cut_off.clone(),
             };
@@ -137,26 +87,26 @@ impl Server {
             sessions.wait().await;
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        self.shared.service.close(left.max(MIN_CLOSING)).await;
+        self.shared.service.close(left.max(MIN_SERVICE_CLOSE_TIME)).await;
     }
 }
 
-/// What every listener hands its clients to.
+/// The clients of all listeners, and what they need.
 struct Clients {
     shared: Arc<Shared>,
-    places: Arc<Places>,
-    lane: Lane,
+    limit: Arc<ConnectionLimit>,
+    lane: BusyLane,
     sessions: TaskTracker,
     /// Cancelled when the time for stopping is over.
     cut_off: CancellationToken,
 }
 
 impl Clients {
-    fn serve(&self, incoming: Incoming, place: Place) {
+    fn serve(&self, incoming: Incoming, admission: Admission) {
         let (shared, cut_off, lane) = (self.shared.clone(), self.cut_off.clone(), self.lane.clone());
         self.sessions.spawn(async move {
             cut_off.run_until_cancelled(lane.run(serve(shared, incoming))).await;
-            drop(place);
+            drop(admission);
         });
     }
 }
@@ -165,11 +115,10 @@ impl Clients {
 async fn accept(mut listener: Listener, clients: Clients, stop: CancellationToken) {
     let accepting = async {
         loop {
-            // In this order: a listener to which nobody comes must not hold a place.
+            // In this order: a listener to which nobody comes must not count as a connection.
             let incoming = listener.accept().await;
-            let place = clients.places.take(incoming.peer()).await;
-            if let Some(place) = place {
-                clients.serve(incoming, place);
+            if let Some(admission) = clients.limit.admit(incoming.peer()).await {
+                clients.serve(incoming, admission);
             }
         }
     };

@@ -1,86 +1,30 @@
 //! One connection from its handshake to its end.
 
+mod conversation;
+mod end;
+mod outbox;
+mod pending;
+mod requests;
+mod stream;
+mod stream_answers;
+mod stream_batch;
+mod stream_pipelined;
+mod turn;
+
 use std::sync::Arc;
 
 use hashserv_log::{one_line, printable};
-use hashserv_protocol::{HandshakeReader, Hello, MAX_LINE, MessageReader, Progress, encode_message};
-use hashserv_service::Caller;
-use hashserv_transport::{Connection, Incoming, TransportError};
-use tokio::sync::watch;
+use hashserv_protocol::{HandshakeReader, Hello, Progress};
+use hashserv_transport::{Connection, Incoming};
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
-use crate::fairness::Turn;
-use crate::normal::ahead::PendingLookups;
-use crate::refusal::{Failed, Fault, Refused};
-use crate::reports::PendingReports;
-use crate::server::Shared;
+use conversation::Conversation;
+use end::End;
+use requests::serve_requests;
 
-/// Replies are sent at the latest when this many bytes of them have gathered.
-const SEND_SIZE: usize = 64 * 1024;
-
-/// What an idle connection keeps for replies: enough for a look-up. Thousands of connections are idle.
-const IDLE_SIZE: usize = 512;
-
-/// How many bytes of replies a client has the time of [`Limits::stalled_write`](crate::Limits::stalled_write) for.
-const STALL_SIZE: usize = 1024 * 1024;
-
-/// A connection whose handshake is complete.
-pub(crate) struct Session {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) connection: Connection,
-    pub(crate) messages: MessageReader,
-    pub(crate) caller: Caller,
-    pub(crate) reports: PendingReports,
-    pub(crate) lookups: PendingLookups,
-    /// Replies that are not sent yet.
-    pub(crate) out: Vec<u8>,
-    pub(crate) turn: Turn,
-}
-
-/// Why a session ends.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The client is gone, or said so, or the server stops and nothing is left to answer.
-    Quiet,
-    /// A request is refused; the client is told why.
-    Refused(Refused),
-    /// The same where the client must not be told: it would take any line for a reply.
-    RefusedInSilence(Refused),
-    /// The server is not well: the client is told nothing.
-    Failed(Failed),
-    /// The connection failed.
-    Disconnected(TransportError),
-    /// The client does not read its replies.
-    Stalled,
-}
-
-impl From<Refused> for End {
-    fn from(refused: Refused) -> Self {
-        End::Refused(refused)
-    }
-}
-
-impl From<Failed> for End {
-    fn from(failed: Failed) -> Self {
-        End::Failed(failed)
-    }
-}
-
-impl From<Fault> for End {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Refused(refused) => refused.into(),
-            Fault::Failed(failed) => failed.into(),
-        }
-    }
-}
-
-impl From<TransportError> for End {
-    fn from(error: TransportError) -> Self {
-        End::Disconnected(error)
-    }
-}
+use crate::refusal::Refused;
+use crate::shared::Shared;
 
 /// Serves an accepted connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
@@ -103,8 +47,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     };
     match opened {
         Ok(Ok((connection, hello))) => {
-            let session = Session::new(shared.for_client(&hello.via), connection, hello);
-            session.run().await;
+            run(Conversation::new(shared.for_client(&hello.via), connection, &hello)).await;
         }
         Ok(Err(reason)) => info!("{peer} is turned away: {}", printable(&reason)),
         Err(_) => info!("{peer} is turned away: the handshake took too long"),
@@ -128,112 +71,41 @@ async fn handshake(connection: &mut Connection) -> Result<Hello, String> {
     }
 }
 
-impl Session {
-    fn new(shared: Arc<Shared>, connection: Connection, hello: Hello) -> Self {
-        // The server's headers, which are none, and the empty line that ends them.
-        let out = if hello.needs_headers { b"\n".to_vec() } else { Vec::new() };
-        Session {
-            messages: MessageReader::new(connection.framing(), shared.limits.message),
-            caller: Caller::anonymous(),
-            reports: PendingReports::default(),
-            lookups: PendingLookups::default(),
-            shared,
-            connection,
-            out,
-            turn: Turn::default(),
+/// Serves a connection whose handshake is complete, and closes it.
+async fn run(mut conversation: Conversation) {
+    let end = serve_requests(&mut conversation).await;
+    let Conversation { outbox, caller, .. } = &conversation;
+    let peer = outbox.peer();
+    let user = caller.user_name().map(|name| format!(" (user {name:?})")).unwrap_or_default();
+    match end {
+        End::Quiet => {
+            debug!("{peer}{user} is gone");
+            conversation.outbox.close().await;
         }
-    }
-
-    async fn run(mut self) {
-        let end = self.normal_mode().await;
-        let peer = self.connection.peer().clone();
-        let user = self.caller.user_name().map(|name| format!(" (user {name:?})")).unwrap_or_default();
-        match end {
-            End::Quiet => {
-                debug!("{peer}{user} is gone");
-                self.connection.close().await;
-            }
-            End::Refused(refused) => {
-                info!("{peer}{user} is refused: {}", printable(refused.message()));
-                self.refuse(&refused).await;
-            }
-            End::RefusedInSilence(refused) => {
-                info!("{peer}{user} is refused without a reply: {}", printable(refused.message()));
-                self.connection.close().await;
-            }
-            End::Failed(failed) => {
-                error!("a request of {peer}{user} failed: {}", failed.cause());
-                self.connection.close().await;
-            }
-            End::Disconnected(error) => {
-                info!("{peer}{user} is gone: {}", one_line(&error));
-                // It may have been told why, and shall get to read it.
-                self.connection.close().await;
-            }
-            End::Stalled => info!("{peer}{user} is cut off: it does not read its replies"),
+        End::Refused(refused) => {
+            info!("{peer}{user} is refused: {}", printable(refused.message()));
+            refuse(conversation, &refused).await;
         }
-    }
-
-    /// Tells the client what is refused, after all that was answered before.
-    async fn refuse(mut self, refused: &Refused) {
-        if encode_message(&refused.to_reply(), self.connection.framing(), &mut self.out).is_ok()
-            && self.send().await.is_ok()
-        {
-            self.connection.close().await;
+        End::RefusedInSilence(refused) => {
+            info!("{peer}{user} is refused without a reply: {}", printable(refused.message()));
+            conversation.outbox.close().await;
         }
-    }
-
-    /// Sends the replies that have gathered, then waits until more has arrived.
-    ///
-    /// It ends the session when the client is gone or, with nothing left to answer, when the server stops.
-    pub(crate) async fn send_and_receive(&mut self) -> Result<(), End> {
-        self.send().await?;
-        tokio::select! {
-            received = self.connection.receive() => match received? {
-                true => Ok(()),
-                false => Err(End::Quiet),
-            },
-            () = self.shared.stopping.cancelled() => Err(End::Quiet),
+        End::Failed(failed) => {
+            error!("a request of {peer}{user} failed: {}", failed.cause());
+            conversation.outbox.close().await;
         }
-    }
-
-    /// Returns once the client is gone and stands in a queue. What it sends meanwhile stays in the buffer, which is
-    /// bounded. A client that only closes its own side, and waits for nothing but a reply, still gets it.
-    pub(crate) async fn until_left(connection: &mut Connection, mut waits: watch::Receiver<bool>) -> End {
-        let end = loop {
-            if connection.lines().len() >= MAX_LINE {
-                // It is not read from any further, so its end cannot be noticed.
-                std::future::pending::<()>().await;
-            }
-            match connection.receive().await {
-                Ok(true) => {}
-                Ok(false) => break End::Quiet,
-                Err(error) => break error.into(),
-            }
-        };
-        // Of a request that is done nobody waits for this.
-        let is_waiting = waits.wait_for(|waits| *waits).await.is_ok();
-        if is_waiting { end } else { std::future::pending().await }
-    }
-
-    /// Sends the replies if many have gathered.
-    pub(crate) async fn send_if_many(&mut self) -> Result<(), End> {
-        if self.out.len() >= SEND_SIZE { self.send().await } else { Ok(()) }
-    }
-
-    /// Sends the replies that have gathered.
-    pub(crate) async fn send(&mut self) -> Result<(), End> {
-        if self.out.is_empty() {
-            return Ok(());
+        End::Disconnected(error) => {
+            info!("{peer}{user} is gone: {}", one_line(&error));
+            // It may have been told why, and shall get to read it.
+            conversation.outbox.close().await;
         }
-        let pieces = u32::try_from(self.out.len().div_ceil(STALL_SIZE)).unwrap_or(u32::MAX);
-        let limit = self.shared.limits.stalled_write.saturating_mul(pieces);
-        match timeout(limit, self.connection.send(&self.out)).await {
-            Ok(sent) => sent?,
-            Err(_) => return Err(End::Stalled),
-        }
-        self.out.clear();
-        self.out.shrink_to(IDLE_SIZE);
-        Ok(())
+        End::Stalled => info!("{peer}{user} is cut off: it does not read its replies"),
+    }
+}
+
+/// Tells the client what is refused, after all that was answered before.
+async fn refuse(Conversation { mut outbox, .. }: Conversation, refused: &Refused) {
+    if outbox.reply(&refused.to_reply().into()).is_ok() && outbox.send().await.is_ok() {
+        outbox.close().await;
     }
 }

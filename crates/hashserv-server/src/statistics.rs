@@ -1,4 +1,4 @@
-//! How many requests there were, and how long they took.
+//! Statistics of requests: their number and their times.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,12 +27,12 @@ impl Statistics {
         }
     }
 
-    /// The figures.
+    /// Returns the figures.
     pub(crate) fn read(&self) -> Stats {
         self.figures().to_reply()
     }
 
-    /// The figures, which begin anew.
+    /// Returns the figures, which start again at zero.
     pub(crate) fn reset(&self) -> Stats {
         std::mem::take(&mut *self.figures()).to_reply()
     }

@@ -25,7 +25,7 @@ const STUCK: Duration = Duration::from_secs(3);
 const IDLE: usize = 2000;
 
 /// Places that only clients of unix sockets have.
-const RESERVED_UNIX_PLACES: usize = 8;
+const RESERVED_UNIX_CONNECTIONS: usize = 8;
 
 #[tokio::test]
 async fn who_never_reads_replies_costs_little_and_hinders_nobody() {
@@ -155,7 +155,7 @@ async fn who_comes_when_all_places_are_taken_waits_for_one() {
     each_place(async |backend, transport| {
         let arguments = ["--max-connections", "3", "--max-connections-per-peer", "9"];
         let server = Launch::new(backend, transport).args(arguments).start().await;
-        let places = if transport == Transport::Unix { 3 + RESERVED_UNIX_PLACES } else { 3 };
+        let places = if transport == Transport::Unix { 3 + RESERVED_UNIX_CONNECTIONS } else { 3 };
         let mut clients = Vec::new();
         for _ in 0..places {
             let mut client = server.connect().await;

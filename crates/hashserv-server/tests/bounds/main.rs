@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hashserv_log::CapturedLog;
 use hashserv_protocol::{Address, Hello};
-use hashserv_server::{Limits, RESERVED_UNIX_PLACES, Server};
+use hashserv_server::{Limits, RESERVED_UNIX_CONNECTIONS, Server};
 use hashserv_service::{Service, ServiceOptions, Unavailable, Upstream};
 use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
 use hashserv_storage_sql::{Options, open};
@@ -145,7 +145,7 @@ async fn unix_sockets_have_places_that_the_network_cannot_take() {
     }
     let _waiting = server.tcp_client().await;
     let mut administrators = Vec::new();
-    for _ in 0..RESERVED_UNIX_PLACES {
+    for _ in 0..RESERVED_UNIX_CONNECTIONS {
         let mut client = server.client().await;
         assert_eq!(ask(&mut client, PING).await, ALIVE);
         administrators.push(client);

@@ -1,8 +1,9 @@
-//! Conditions of requests made conditions of storage.
+//! Conversion of arguments to types of storage, and of stored rows to replies.
 
 use hashserv_protocol::MAX_CONDITION;
-use hashserv_protocol::arguments::Where;
-use hashserv_storage::{Column, Conditions};
+use hashserv_protocol::arguments::{GcMark, Where};
+use hashserv_protocol::reply::{Row, TaskUnihash};
+use hashserv_storage::{Column, Conditions, MarkRequest, OuthashRow, TaskKey, UnifiedRow, Unihash};
 use serde_json::Value;
 
 use crate::refusal::Refused;
@@ -18,7 +19,7 @@ pub(crate) fn conditions_of_removal(wanted: Where<'_>) -> Result<Conditions, Ref
 
 /// The usable conditions of a mark. Unknown columns are none, as with BitBake's server: a mark without any matches
 /// no row.
-pub(crate) fn conditions_of_mark(wanted: Where<'_>) -> Result<Conditions, Refused> {
+fn conditions_of_mark(wanted: Where<'_>) -> Result<Conditions, Refused> {
     collect(wanted, Column::from_name)
 }
 
@@ -41,6 +42,45 @@ fn condition(column: Column, value: Value) -> Result<Option<(Column, String)>, R
         }
         Value::String(text) => Ok(Some((column, text))),
         _ => refuse("must be a string"),
+    }
+}
+
+/// Converts a mark, in a message or on a line of `gc-mark-stream`.
+pub(crate) fn mark_request(arguments: GcMark<'_>) -> Result<MarkRequest, Refused> {
+    let conditions = conditions_of_mark(arguments.conditions)?;
+    Ok(MarkRequest { conditions, mark: arguments.mark.into_owned() })
+}
+
+/// A report alone.
+pub(crate) fn outhash_row(row: OuthashRow) -> Row {
+    Row {
+        id: row.id,
+        method: row.method,
+        taskhash: row.taskhash,
+        outhash: row.outhash,
+        created: row.created.map(|created| created.to_string()),
+        owner: row.details.owner,
+        pn: row.details.pn,
+        pv: row.details.pv,
+        pr: row.details.pr,
+        task: row.details.task,
+        outhash_siginfo: row.details.outhash_siginfo,
+        unihash: None,
+        gc_mark: None,
+    }
+}
+
+/// A report with the unihash of its task.
+pub(crate) fn unified_row(row: UnifiedRow) -> Row {
+    Row { unihash: Some(row.unihash.to_string()), gc_mark: Some(row.gc_mark), ..outhash_row(row.report) }
+}
+
+/// A task and its unihash.
+pub(crate) fn task_unihash(key: TaskKey<'_>, unihash: &Unihash) -> TaskUnihash {
+    TaskUnihash {
+        taskhash: key.taskhash.to_owned(),
+        method: key.method.to_owned(),
+        unihash: unihash.to_string(),
     }
 }
 

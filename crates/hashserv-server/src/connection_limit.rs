@@ -1,4 +1,4 @@
-//! The number of clients that are served at once.
+//! Limit of the number of clients that are served at once.
 
 mod peers;
 
@@ -8,49 +8,50 @@ use hashserv_log::RateLimitedWarning;
 use hashserv_transport::Peer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use peers::{PeerConnection, PeerLimit};
+
 use crate::Limits;
-use crate::places::peers::{PeerPlace, Peers};
 
-/// Places besides [`Limits::connections`] that only clients of unix sockets can take: when the network fills all
-/// others, an administrator on the machine still gets in.
-pub const RESERVED_UNIX_PLACES: usize = 8;
+/// Connections beyond [`Limits::connections`] that only clients of unix sockets can have. When the network uses all
+/// others, an administrator on the machine can still connect.
+pub const RESERVED_UNIX_CONNECTIONS: usize = 8;
 
-/// The places for clients.
+/// Limit of the number of clients.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionLimit {
     free: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
-    peers: Arc<Peers>,
+    peers: Arc<PeerLimit>,
     count: usize,
     full: RateLimitedWarning,
     peer_full: RateLimitedWarning,
 }
 
-/// A place, which is free again when this is dropped.
+/// One of the connections within the limit, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Admission {
     _permit: OwnedSemaphorePermit,
-    _of_peer: Option<PeerPlace>,
+    _of_peer: Option<PeerConnection>,
 }
 
-impl Places {
+impl ConnectionLimit {
     pub(crate) fn new(limits: &Limits) -> Self {
         let per_peer = limits.connections_per_peer.unwrap_or(limits.connections.div_ceil(2));
-        Places {
+        ConnectionLimit {
             free: Arc::new(Semaphore::new(limits.connections)),
-            reserved: Arc::new(Semaphore::new(RESERVED_UNIX_PLACES)),
-            peers: Arc::new(Peers::new(per_peer)),
+            reserved: Arc::new(Semaphore::new(RESERVED_UNIX_CONNECTIONS)),
+            peers: Arc::new(PeerLimit::new(per_peer)),
             count: limits.connections,
             full: RateLimitedWarning::default(),
             peer_full: RateLimitedWarning::default(),
         }
     }
 
-    /// Takes a place for a client that has connected, or waits until one is free. `None` if the client's address has
-    /// as many connections as it may have.
-    pub(crate) async fn take(&self, peer: &Peer) -> Option<Place> {
+    /// Admits a client that has connected, or waits until that is possible. Returns `None` if the client's address
+    /// has as many connections as it may have.
+    pub(crate) async fn admit(&self, peer: &Peer) -> Option<Admission> {
         let Some(ip) = peer.ip() else {
-            return Some(Place { _permit: self.unix_permit().await?, _of_peer: None });
+            return Some(Admission { _permit: self.unix_permit().await?, _of_peer: None });
         };
         let Some(of_peer) = self.peers.take(ip) else {
             self.peer_full.log(format_args!(
@@ -60,7 +61,7 @@ impl Places {
             ));
             return None;
         };
-        Some(Place { _permit: self.permit().await?, _of_peer: Some(of_peer) })
+        Some(Admission { _permit: self.permit().await?, _of_peer: Some(of_peer) })
     }
 
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
@@ -72,8 +73,8 @@ impl Places {
     }
 
     async fn unix_permit(&self) -> Option<OwnedSemaphorePermit> {
-        for places in [&self.free, &self.reserved] {
-            if let Ok(permit) = places.clone().try_acquire_owned() {
+        for permits in [&self.free, &self.reserved] {
+            if let Ok(permit) = permits.clone().try_acquire_owned() {
                 return Some(permit);
             }
         }

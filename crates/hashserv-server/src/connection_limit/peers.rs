@@ -1,29 +1,29 @@
-//! The number of connections from one address.
+//! Limit of the number of connections from one address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The part of an IPv6 address that names a network. A host there can use any address of it.
-const IPV6_NETWORK: u128 = !0 << 64;
+const IPV6_NETWORK_MASK: u128 = !0 << 64;
 
 /// The addresses that have connections, and how many each has.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(super) struct PeerLimit {
     limit: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// One of the connections that an address may have, until it is dropped.
 #[derive(Debug)]
-pub(super) struct PeerPlace {
-    peers: Arc<Peers>,
+pub(super) struct PeerConnection {
+    peers: Arc<PeerLimit>,
     network: IpAddr,
 }
 
-impl Peers {
+impl PeerLimit {
     pub(super) fn new(limit: usize) -> Self {
-        Peers { limit, counts: Mutex::default() }
+        PeerLimit { limit, counts: Mutex::default() }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -31,7 +31,7 @@ impl Peers {
     }
 
     /// Counts a connection, if the address may have another one.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<PeerPlace> {
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<PeerConnection> {
         let network = network(address);
         let mut counts = self.counts();
         let count = counts.entry(network).or_default();
@@ -39,7 +39,7 @@ impl Peers {
             return None;
         }
         *count += 1;
-        Some(PeerPlace { peers: self.clone(), network })
+        Some(PeerConnection { peers: self.clone(), network })
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -47,7 +47,7 @@ impl Peers {
     }
 }
 
-impl Drop for PeerPlace {
+impl Drop for PeerConnection {
     fn drop(&mut self) {
         let mut counts = self.peers.counts();
         if let Some(count) = counts.get_mut(&self.network) {
@@ -62,7 +62,7 @@ impl Drop for PeerPlace {
 /// An IPv4 address, however it is written, or the /64 network of an IPv6 address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK)),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK_MASK)),
         address => address,
     }
 }
@@ -71,13 +71,13 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn take(peers: &Arc<Peers>, address: &str) -> Option<PeerPlace> {
+    fn take(peers: &Arc<PeerLimit>, address: &str) -> Option<PeerConnection> {
         peers.take(address.parse().unwrap())
     }
 
     #[test]
     fn an_address_has_a_bounded_number_of_connections() {
-        let peers = Arc::new(Peers::new(2));
+        let peers = Arc::new(PeerLimit::new(2));
         let first = take(&peers, "192.0.2.1").unwrap();
         let _second = take(&peers, "::ffff:192.0.2.1").unwrap();
         assert!(take(&peers, "192.0.2.1").is_none());
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn addresses_of_an_ipv6_network_count_together() {
-        let peers = Arc::new(Peers::new(1));
+        let peers = Arc::new(PeerLimit::new(1));
         let _first = take(&peers, "2001:db8:0:1::1").unwrap();
         assert!(take(&peers, "2001:db8:0:1:ffff::2").is_none());
         assert!(take(&peers, "2001:db8:0:2::1").is_some());
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn addresses_without_connections_are_forgotten() {
-        let peers = Arc::new(Peers::new(1));
+        let peers = Arc::new(PeerLimit::new(1));
         for number in 0..100_u8 {
             assert!(peers.take(IpAddr::from([192, 0, 2, number])).is_some());
         }

@@ -1,4 +1,4 @@
-//! Accounts.
+//! Accounts of users.
 
 use hashserv_protocol::Text;
 use hashserv_protocol::arguments::{Auth, User, UserOrSelf, UserPermissions};
@@ -7,7 +7,7 @@ use hashserv_service::{Accounts, Denial, LOGIN_FAILURE_DELAY, Permissions, Servi
 use serde_json::Value;
 use tracing::info;
 
-use super::Exchange;
+use super::exchange::Exchange;
 use crate::refusal::{Failed, Fault, Refused};
 
 pub(crate) async fn auth(exchange: &mut Exchange<'_>) -> Result<LoggedIn, Fault> {
@@ -32,13 +32,11 @@ pub(crate) async fn get_user(exchange: &mut Exchange<'_>) -> Result<Option<reply
 }
 
 pub(crate) async fn get_all_users(exchange: &mut Exchange<'_>) -> Result<Users, Fault> {
-    require_user_admin(exchange).await?;
     let users = accounts(exchange).users().await?;
     Ok(Users { users: users.into_iter().map(user_reply).collect() })
 }
 
 pub(crate) async fn become_user(exchange: &mut Exchange<'_>) -> Result<reply::User, Fault> {
-    require_user_admin(exchange).await?;
     let arguments: User<'_> = exchange.request.arguments()?;
     let before = exchange.caller.user_name().map(str::to_owned);
     let user = accounts(exchange).become_user(exchange.caller, &arguments.username).await?;
@@ -47,7 +45,6 @@ pub(crate) async fn become_user(exchange: &mut Exchange<'_>) -> Result<reply::Us
 }
 
 pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Fault> {
-    require_user_admin(exchange).await?;
     let arguments: UserPermissions<'_> = exchange.request.arguments()?;
     let permissions = parse_permissions(&arguments.permissions)?;
     let token = new_token(exchange).await?;
@@ -60,7 +57,6 @@ pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Fau
 }
 
 pub(crate) async fn set_user_perms(exchange: &mut Exchange<'_>) -> Result<reply::User, Fault> {
-    require_user_admin(exchange).await?;
     let arguments: UserPermissions<'_> = exchange.request.arguments()?;
     let permissions = parse_permissions(&arguments.permissions)?;
     Ok(user_reply(accounts(exchange).set_permissions(&arguments.username, permissions).await?))

@@ -1,13 +1,13 @@
-//! Recording what tasks produced.
+//! Reports of the outputs of tasks.
 
 use hashserv_protocol::reply::TaskUnihash;
 use hashserv_protocol::{Request, RequestError, Text, arguments, is_valid_unihash};
-use hashserv_service::{Caller, Permissions};
+use hashserv_service::{Caller, Permissions, Service};
 use hashserv_storage::{Details, Report, TaskKey, Timestamp, Unihash, UnihashEntry};
 
-use super::Exchange;
+use super::convert::task_unihash;
+use super::exchange::Exchange;
 use crate::refusal::{Fault, Refused};
-use crate::rows::task_unihash;
 
 /// Reads a report. It is recorded later, together with those that follow it on the connection.
 pub(crate) fn read_report(request: &Request<'_>, caller: &Caller) -> Result<Report, Refused> {
@@ -35,8 +35,8 @@ pub(crate) fn read_report(request: &Request<'_>, caller: &Caller) -> Result<Repo
 }
 
 /// Records reports if the caller may, and answers them in any case.
-pub(crate) async fn report(
-    service: &hashserv_service::Service,
+pub(crate) async fn record_reports(
+    service: &Service,
     caller: &mut Caller,
     reports: Vec<Report>,
 ) -> Result<Vec<TaskUnihash>, Fault> {
@@ -56,7 +56,6 @@ pub(crate) async fn report(
 }
 
 pub(crate) async fn report_equiv(exchange: &mut Exchange<'_>) -> Result<TaskUnihash, Fault> {
-    exchange.require(Permissions::READ | Permissions::REPORT).await?;
     let arguments: arguments::Equivalence<'_> = match exchange.request.arguments() {
         Ok(arguments) => arguments,
         Err(error) => return Err(explain_report(&exchange.request, error).into()),
