@@ -231,7 +231,12 @@ pub(crate) struct Arguments {
 
     /// How many connections one peer address (an IPv6 /64 network) may have; further ones are closed. Unix sockets
     /// are not counted. Raise it where clients come through a proxy or NAT [default: half of --max-connections]
-    #[arg(long, value_name = "N", env = "HASHSERVER_MAX_CONNECTIONS_PER_PEER")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "HASHSERVER_MAX_CONNECTIONS_PER_PEER",
+        value_parser = number::<usize>()
+    )]
     pub(crate) max_connections_per_peer: Option<usize>,
 
     /// Longest message to accept, in bytes

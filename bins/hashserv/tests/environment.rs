@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Options with their variables, and values that are wrong or absurd.
-const SETTINGS: [(&str, &str, &[&str]); 24] = [
+const SETTINGS: [(&str, &str, &[&str]); 25] = [
     ("--bind", "HASHSERVER_BIND", &["nowhere", "http://localhost:1", "localhost:65536"]),
     ("--database", "HASHSERVER_DB", &["mysql://localhost/x", "sqlite:///:memory:"]),
     ("--db-username", "HASHSERVER_DB_USERNAME", &[]),
@@ -32,6 +32,7 @@ const SETTINGS: [(&str, &str, &[&str]); 24] = [
     ("--synchronous", "HASHSERVER_SYNCHRONOUS", &["off"]),
     ("--cache-entries", "HASHSERVER_CACHE_ENTRIES", &["x", "-1", "999999999999", "18446744073709551615"]),
     ("--max-connections", "HASHSERVER_MAX_CONNECTIONS", &["x", "0", "1000001", "18446744073709551615"]),
+    ("--max-connections-per-peer", "HASHSERVER_MAX_CONNECTIONS_PER_PEER", &["x", "0", "1000001"]),
     ("--max-message", "HASHSERVER_MAX_MESSAGE", &["x", "65535", "1073741825", "18446744073709551615"]),
 ];
 
