@@ -6,16 +6,17 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use hashserv_protocol::LineBuffer;
+use hashserv_protocol::{Framing, LineBuffer};
 use tokio::io::{AsyncRead, DuplexStream, ReadHalf};
 use tokio::net::{tcp, unix};
 use tokio_tungstenite::tungstenite::{self, error::CapacityError};
 use tokio_util::bytes::BufMut;
 use tokio_util::io::poll_read_buf;
 
+use crate::outcome::{End, Outcome};
 use crate::pace::Pace;
 use crate::websocket::WebSocket;
-use crate::{Framing, Peer, TransportError};
+use crate::{Peer, TransportError};
 
 /// How much one call of [`ReceiveHalf::receive`] takes, so that a batch of lines is one call and one session
 /// does not keep the others waiting.
@@ -180,26 +181,6 @@ impl fmt::Debug for ReceiveHalf {
     /// Without what was received, in which there may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceiveHalf").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
-
-/// What one attempt to receive brought.
-pub(crate) struct Outcome {
-    /// In bytes.
-    pub(crate) received: usize,
-    pub(crate) end: Option<End>,
-}
-
-/// Why nothing more is to be had.
-pub(crate) enum End {
-    Closed,
-    /// On a stream it is an I/O error.
-    Broken(tungstenite::Error),
-}
-
-impl<E: Into<tungstenite::Error>> From<E> for End {
-    fn from(error: E) -> Self {
-        End::Broken(error.into())
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use hashserv_protocol::Framing;
 use tokio::io::{AsyncWriteExt, DuplexStream, WriteHalf};
 use tokio::net::{tcp, unix};
+use tokio::time::timeout;
 
+use crate::goodbye::GOODBYE_DEADLINE;
 use crate::websocket::WebSocket;
-use crate::{Framing, Peer, TransportError};
+use crate::{Peer, TransportError};
 
 /// The sending half of a [`Connection`](crate::Connection).
 pub struct SendHalf {
@@ -55,7 +58,7 @@ impl SendHalf {
     /// Says that nothing more will be sent. The other half can receive what the peer has to say still.
     /// Takes a second at most.
     pub async fn close(mut self) {
-        crate::close::finish(&mut self).await;
+        let _ = timeout(GOODBYE_DEADLINE, self.say_goodbye()).await;
     }
 
     /// Whether the peer could be told.
