@@ -1,59 +1,66 @@
-//! Empty values of options and variables.
+//! Words of the command line and variables of the environment, before they are parsed.
 
-use std::error::Error as StdError;
-use std::ffi::OsStr;
-use std::str::FromStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
-use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser};
-use clap::{Arg, Command, Error};
+use clap::{Arg, Command};
 
-/// Parses values by another parser, and the default of the argument in place of an empty value: container
-/// images set variables so, and scripts pass options on.
+/// Id of the option whose empty value is no default.
+const PERMISSIONS: &str = "anon_perms";
+
+/// Leaves options and variables with an empty value out, so that the default counts: container images set
+/// variables so, and scripts pass options on. An empty option also wins over its variable.
 ///
-/// Where there is no default, an empty value becomes that of its type and is to be dropped afterwards.
-#[derive(Clone)]
-pub(crate) struct OrDefault<P>(P);
-
-/// Makes a value of a text.
-type FromText<T, E> = fn(&str) -> Result<T, E>;
-
-/// Parses a text, or takes the default.
-pub(crate) fn text() -> OrDefault<StringValueParser> {
-    OrDefault(StringValueParser::new())
+/// An empty list of permissions stays, because it means no permission.
+pub(crate) fn without_empty_values(
+    command: Command,
+    words: impl IntoIterator<Item = OsString>,
+) -> (Command, Vec<OsString>) {
+    let mut command =
+        command.mut_args(|argument| if is_variable_empty(&argument) { argument.env(None) } else { argument });
+    let mut kept = Vec::new();
+    let mut words = words.into_iter().peekable();
+    kept.extend(words.next());
+    while let Some(word) = words.next() {
+        let has_empty_word = words.peek().is_some_and(|next| next.is_empty());
+        let Some(id) = emptied(&command, &word, has_empty_word) else {
+            kept.push(word);
+            continue;
+        };
+        words.next_if(|next| !word.as_bytes().ends_with(b"=") && next.is_empty());
+        command = command.mut_arg(id, |argument| argument.env(None));
+    }
+    (command, kept)
 }
 
-/// Parses a path, or takes the default.
-pub(crate) fn path() -> OrDefault<PathBufValueParser> {
-    OrDefault(PathBufValueParser::new())
+/// Returns the addresses of a variable that holds several, as options.
+pub(crate) fn options_of_list(option: &str, variable: &str) -> Vec<OsString> {
+    let items = variable.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(|item| format!("{option}={item}").into()).collect()
 }
 
-/// Parses a number, or takes the default.
-pub(crate) fn number<N>() -> OrDefault<FromText<N, N::Err>>
-where
-    N: FromStr<Err: StdError + Send + Sync + 'static> + Default + Clone + Send + Sync + 'static,
-{
-    OrDefault(N::from_str)
+fn is_variable_empty(argument: &Arg) -> bool {
+    let value = argument.get_env().and_then(env::var_os);
+    argument.get_id() != PERMISSIONS && value.is_some_and(|value| value.is_empty())
 }
 
-impl<P> TypedValueParser for OrDefault<P>
-where
-    P: TypedValueParser,
-    P::Value: Default,
-{
-    type Value = P::Value;
+/// Returns the option that the word gives an empty value, if it does.
+fn emptied(command: &Command, word: &OsStr, has_empty_word: bool) -> Option<String> {
+    let text = word.to_str()?;
+    let name = match text.strip_suffix('=') {
+        Some(name) => name,
+        None if has_empty_word => text,
+        None => return None,
+    };
+    let argument = command.get_arguments().find(|argument| is_named(argument, name))?;
+    let is_dropped = argument.get_action().takes_values() && argument.get_id() != PERMISSIONS;
+    is_dropped.then(|| argument.get_id().to_string())
+}
 
-    fn parse_ref(
-        &self,
-        command: &Command,
-        argument: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<Self::Value, Error> {
-        if !value.is_empty() {
-            return self.0.parse_ref(command, argument, value);
-        }
-        match argument.and_then(|argument| argument.get_default_values().first()) {
-            Some(default) => self.0.parse_ref(command, argument, default),
-            None => Ok(P::Value::default()),
-        }
+fn is_named(argument: &Arg, name: &str) -> bool {
+    match name.strip_prefix("--") {
+        Some(long) => argument.get_long() == Some(long),
+        None => argument.get_short().is_some_and(|short| name == format!("-{short}")),
     }
 }
