@@ -13,8 +13,10 @@ mod account;
 mod cluster;
 mod database;
 mod programs;
+mod proxy;
 mod shared;
 
 pub use cluster::{Cluster, Durability, Frozen, Setup};
 pub use database::{Database, Hold};
+pub use proxy::Proxy;
 pub use shared::{database, database_with_encoding, is_skipped};

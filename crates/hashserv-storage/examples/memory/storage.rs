@@ -88,12 +88,15 @@ impl Tables {
 
     fn report(&mut self, report: Report) -> Unihash {
         let Report { method, taskhash, outhash, unihash, created, details } = report;
+        // The oldest report of an output stays the oldest, whatever the clocks of clients say.
+        let oldest = self.reports_of(OuthashKey { method: &method, outhash: &outhash }).first().copied();
+        let created = Some(created).max(oldest.and_then(|row| row.created));
         let row = OuthashRow {
             id: self.new_id(),
             method: method.clone(),
             taskhash: taskhash.clone(),
             outhash: outhash.clone(),
-            created: Some(created),
+            created,
             details,
         };
         let key = (method.clone(), outhash.clone(), taskhash.clone());
