@@ -1,4 +1,4 @@
-//! How a server is to be started.
+//! Starting a server.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{Backend, Database, TestServer, Transport};
 #[derive(Clone, Debug)]
 pub struct Launch(ServerSettings);
 
-/// What a server said that did not start.
+/// Outcome of a start that failed.
 #[derive(Debug)]
 pub struct FailedStart {
     /// Its exit status.

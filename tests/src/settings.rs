@@ -77,7 +77,7 @@ impl ServerSettings {
     }
 }
 
-/// What the server in this directory has said.
+/// Returns the log of the server in this directory.
 pub(crate) fn read_log(directory: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(directory.join("log")).unwrap_or_default()).into_owned()
 }

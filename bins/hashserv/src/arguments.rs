@@ -13,7 +13,7 @@ use hashserv_protocol::Address;
 use crate::values::{LogLevel, SynchronousMode, duration, number, positive_duration};
 use crate::words::{options_of_list, without_empty_values};
 
-/// Where a server listens that is told nothing.
+/// Default address to listen on.
 pub(crate) const DEFAULT_BIND: &str = "unix://./hashserver.sock";
 
 /// Sizes of the longest message, in bytes: it must hold a report with some text of what was hashed, and no
@@ -87,7 +87,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PW", env = "HASHSERVER_DB_PASSWORD", hide_env_values = true)]
     pub(crate) db_password: Option<String>,
 
-    /// For how long to try to reach PostgreSQL when starting
+    /// Deadline for reaching PostgreSQL at the start
     #[arg(
         long,
         value_name = "TIME",
@@ -97,7 +97,7 @@ pub(crate) struct Arguments {
     )]
     pub(crate) db_connect_timeout: Duration,
 
-    /// How many connections to PostgreSQL to hold at most, 5 to 100
+    /// Most connections to PostgreSQL, 5 to 100
     #[arg(
         long,
         value_name = "N",
@@ -140,7 +140,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", env = "HASHSERVER_UPSTREAM_TOKEN_FILE", requires = "upstream_user")]
     pub(crate) upstream_token_file: Option<PathBuf>,
 
-    /// How long to wait for the upstream; then clients get the answer from here alone
+    /// Deadline for answers of the upstream; after it clients get the answer from here alone
     #[arg(
         long,
         value_name = "TIME",
@@ -150,7 +150,7 @@ pub(crate) struct Arguments {
     )]
     pub(crate) upstream_timeout: Duration,
 
-    /// How long not to ask again what the upstream does not know; 0 for not at all
+    /// Time for which a miss at the upstream is not asked again; 0 asks every time
     #[arg(
         long,
         value_name = "TIME",
@@ -168,7 +168,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, env = "HASHSERVER_READ_ONLY", value_parser = FalseyValueParser::new())]
     pub(crate) read_only: bool,
 
-    /// What clients may do that have not logged in, separated by commas or blanks
+    /// Permissions of clients that have not logged in, separated by commas or blanks
     #[arg(
         long,
         value_name = "PERM[,PERM…]",
@@ -205,11 +205,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", env = "HASHSERVER_TLS_KEY", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
 
-    /// Where a self-signed certificate is kept [default: beside the SQLite database]
+    /// Folder for a self-signed certificate [default: beside the SQLite database]
     #[arg(long, value_name = "DIR", env = "HASHSERVER_TLS_DIR")]
     pub(crate) tls_dir: Option<PathBuf>,
 
-    /// When a report counts as stored, with SQLite: NORMAL (it survives the end of the process, but perhaps
+    /// Durability of an acknowledged report, with SQLite: NORMAL (it survives the end of the process, but perhaps
     /// not a loss of power) or FULL (it survives both)
     #[arg(
         long,
@@ -220,12 +220,12 @@ pub(crate) struct Arguments {
     )]
     pub(crate) synchronous: SynchronousMode,
 
-    /// How many look-ups to remember, some 150 bytes each; 0 for none [default: as many as fit in a
+    /// Number of look-ups to remember, some 150 bytes each; 0 for none [default: as many as fit in a
     /// sixteenth of the memory]
     #[arg(long, value_name = "N", env = "HASHSERVER_CACHE_ENTRIES", value_parser = number(0..=u64::MAX))]
     pub(crate) cache_entries: Option<usize>,
 
-    /// How many connections to hold at once; further clients wait until one ends
+    /// Most connections at once; further clients wait until one ends
     #[arg(
         long,
         value_name = "N",
@@ -235,7 +235,7 @@ pub(crate) struct Arguments {
     )]
     pub(crate) max_connections: usize,
 
-    /// How many connections one peer address (an IPv6 /64 network) may have; further ones are closed. Unix sockets
+    /// Most connections of one peer address (an IPv6 /64 network); further ones are closed. Unix sockets
     /// are not counted. Raise it where clients come through a proxy or NAT [default: half of --max-connections]
     #[arg(
         long,

@@ -1,4 +1,4 @@
-//! What the server is to do, worked out from the command line and the environment.
+//! Configuration of the server, resolved from the command line and the environment.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::error::StartError;
 use crate::memory::cache_entries;
 use crate::upstream::UpstreamConfig;
 
-/// What the server is to do.
+/// Configuration of the server.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) addresses: Vec<Address>,
@@ -28,7 +28,7 @@ pub(crate) struct Config {
     pub(crate) log_level: Level,
 }
 
-/// Where the certificate for `wss://` comes from.
+/// Source of the certificate for `wss://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Certificate {
     /// From these files.

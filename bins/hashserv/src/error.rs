@@ -1,4 +1,4 @@
-//! Why the server cannot start.
+//! Reasons why the server cannot start.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use hashserv_storage::StorageError;
 use hashserv_storage_sql::InvalidDatabaseName;
 use hashserv_transport::TransportError;
 
-/// Why the server cannot start, for a person.
+/// Reason why the server cannot start, for a person.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error("Read-only hashserv cannot pull from an upstream server")]

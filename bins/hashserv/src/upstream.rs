@@ -68,7 +68,7 @@ fn read_token(path: &Path) -> Result<String, StartError> {
     if token.is_empty() { Err(StartError::EmptyTokenFile(path.to_owned())) } else { Ok(token.to_owned()) }
 }
 
-/// Whether who asks at `upstream` reaches the listener at `own`, as far as the addresses tell.
+/// Returns whether a client that asks at `upstream` reaches the listener at `own`, as far as the addresses tell.
 fn is_same(own: &Address, upstream: &Address) -> bool {
     match (own, upstream) {
         (

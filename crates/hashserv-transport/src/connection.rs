@@ -11,7 +11,7 @@ use crate::send::{SendHalf, Sink};
 use crate::websocket::WebSocket;
 use crate::{Limits, Peer, TransportError};
 
-/// How many bytes an in-memory connection holds in each direction before its sender waits.
+/// Bytes that an in-memory connection holds in each direction before its sender waits.
 const MEMORY_CAPACITY: usize = 64 * 1024;
 
 /// One end of a connection, over any transport.
@@ -33,19 +33,19 @@ impl Connection {
         (Connection::memory(one, &limits), Connection::memory(other, &limits))
     }
 
-    /// How lines are framed on this transport.
+    /// Returns the framing of lines on this transport.
     #[must_use]
     pub fn framing(&self) -> Framing {
         self.receive.framing()
     }
 
-    /// Who is at the other end.
+    /// Returns the other end.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         self.receive.peer()
     }
 
-    /// What was received and not consumed yet.
+    /// Returns the lines that were received and not consumed yet.
     pub fn lines(&mut self) -> &mut LineBuffer {
         self.receive.lines()
     }

@@ -29,7 +29,7 @@ impl SendHalf {
         SendHalf { sink, peer }
     }
 
-    /// How lines are framed on this transport.
+    /// Returns the framing of lines on this transport.
     #[must_use]
     pub fn framing(&self) -> Framing {
         match self.sink {
@@ -61,7 +61,7 @@ impl SendHalf {
         let _ = timeout(GOODBYE_DEADLINE, self.say_goodbye()).await;
     }
 
-    /// Whether the peer could be told.
+    /// Tells the peer that nothing more comes, and returns whether that succeeded.
     pub(crate) async fn say_goodbye(&mut self) -> bool {
         match &mut self.sink {
             Sink::Unix(half) => half.shutdown().await.is_ok(),
