@@ -9,6 +9,9 @@ use super::failure::unusable;
 use crate::TransportError;
 
 /// Begins each part of a PEM file, before the name of what follows.
+/// Bytes of the longest label that is quoted, such as `NEW CERTIFICATE REQUEST`.
+const MAX_LABEL: usize = 32;
+
 const BEGIN: &str = "-----BEGIN ";
 
 /// First byte of a DER file, which is a sequence.
@@ -109,15 +112,28 @@ fn is_encrypted(contents: &[u8]) -> bool {
     })
 }
 
+/// Says in which way the file is damaged. The library's own texts quote the file, which may be a private key.
 fn damaged(error: &Error) -> String {
-    format!("it is damaged: {error}; copy it again, whole")
+    let problem = match error {
+        Error::MissingSectionEnd { .. } | Error::IllegalSectionStart { .. } => {
+            "a line -----BEGIN …----- or -----END …----- is missing or not a line of its own"
+        }
+        Error::Base64Decode(_) => "what stands between BEGIN and END is no base64",
+        Error::SectionTooLarge => "it is too large",
+        _ => "it cannot be read as PEM",
+    };
+    format!("it is damaged: {problem}; copy it again, whole and with its line ends")
 }
 
 /// Says that the file holds other things than `wanted`.
 fn missing(wanted: Wanted, contents: &[u8]) -> String {
     let text = String::from_utf8_lossy(contents);
-    let found: Vec<&str> =
-        text.lines().filter_map(|line| line.trim().strip_prefix(BEGIN)?.strip_suffix("-----")).collect();
+    let found: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(BEGIN)?.strip_suffix("-----"))
+        // A whole file in one line would be quoted with its secret.
+        .filter(|label| label.len() <= MAX_LABEL && !label.contains('-'))
+        .collect();
     let (name, begin) = match wanted {
         Wanted::Certificate => ("certificate", "-----BEGIN CERTIFICATE-----"),
         Wanted::Key => ("private key", "-----BEGIN PRIVATE KEY-----"),

@@ -208,6 +208,30 @@ fn to_der(path: &Path) {
 }
 
 #[test]
+fn damaged_key_is_never_quoted() {
+    let pem = |key: &Path| std::fs::read_to_string(key).unwrap();
+    let damages: [fn(&str) -> String; 5] = [
+        |pem| pem.replace('\n', ""),
+        |pem| pem.replace('\n', " "),
+        |pem| pem.replacen("-----\n", "-----", 1),
+        |pem| pem[..pem.len() - 40].to_owned(),
+        |pem| pem.replacen("\nM", "\n*M", 1),
+    ];
+    for damage in damages {
+        let directory = tempfile::tempdir().unwrap();
+        let (cert, key) = write_certificate(directory.path(), &parameters("a"));
+        let whole = pem(&key);
+        let secret: String = whole.lines().nth(1).unwrap().chars().take(8).collect();
+        std::fs::write(&key, damage(&whole)).unwrap();
+        let error = ServerTls::from_files(&cert, &key).unwrap_err().to_string();
+        assert!(error.contains("key.pem: ") && !error.contains(&secret), "{error}");
+        // Nor as numbers.
+        let numbers = format!("{:?}", &secret.as_bytes()[..4]);
+        assert!(!error.contains(numbers.trim_matches(['[', ']'])), "{error}");
+    }
+}
+
+#[test]
 fn unusable_files_are_explained_with_what_to_do() {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     type Change = fn(&Path, &Path);
