@@ -22,6 +22,7 @@ mod proxy;
 mod raw;
 mod samples;
 mod server;
+mod settings;
 mod tls;
 mod transport;
 mod wait;

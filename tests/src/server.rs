@@ -7,15 +7,15 @@ use std::sync::Arc;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::launch::read_log;
+use crate::settings::{ServerSettings, read_log};
 use crate::tls::AUTHORITY;
 use crate::wait::eventually;
-use crate::{Backend, Database, Launch, RawClient, Transport};
+use crate::{Backend, Database, RawClient, Transport};
 
 /// A running `hashserv`, which is killed when this is dropped.
 #[derive(Debug)]
 pub struct TestServer {
-    launch: Launch,
+    settings: ServerSettings,
     directory: TempDir,
     child: Child,
     addresses: Vec<String>,
@@ -24,12 +24,17 @@ pub struct TestServer {
 impl TestServer {
     /// A server with default options on a new database.
     pub async fn new(backend: Backend, transport: Transport) -> Self {
-        Launch::new(backend, transport).start().await
+        TestServer::start(ServerSettings::new(backend.create(), transport)).await
     }
 
-    pub(crate) async fn start(launch: Launch, directory: TempDir) -> Self {
-        let child = launch.spawn(directory.path());
-        let mut server = TestServer { launch, directory, child, addresses: Vec::new() };
+    /// Starts a server in a new directory and waits until it listens.
+    pub(crate) async fn start(settings: ServerSettings) -> Self {
+        let directory = TempDir::with_prefix("hashserv-").expect("a temporary directory");
+        // A server under another user must reach its socket.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(directory.path(), open).expect("permissions");
+        let child = settings.spawn(directory.path());
+        let mut server = TestServer { settings, directory, child, addresses: Vec::new() };
         server.wait_until_it_listens().await;
         server
     }
@@ -49,7 +54,7 @@ impl TestServer {
     /// The database.
     #[must_use]
     pub fn database(&self) -> &Arc<Database> {
-        self.launch.database()
+        &self.settings.database
     }
 
     /// The server's own directory, which it runs in.
@@ -152,12 +157,12 @@ impl TestServer {
     /// system picks is another one.
     pub async fn start_again(&mut self) {
         assert!(self.child.try_wait().expect("a status").is_some(), "the server is still running");
-        self.child = self.launch.spawn(self.directory.path());
+        self.child = self.settings.spawn(self.directory.path());
         self.wait_until_it_listens().await;
     }
 
     async fn wait_until_it_listens(&mut self) {
-        let expected = self.launch.listeners();
+        let expected = self.settings.transports.len();
         let (child, directory) = (&mut self.child, &self.directory);
         self.addresses = eventually("the server listens", async || {
             let ended = child.try_wait().expect("a status");

@@ -1,31 +1,19 @@
-//! What the server is to do, worked out from the command line and the environment.
+//! Configuration of the server, resolved from the command line and the environment.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use hashserv_protocol::Address;
 use hashserv_server::Limits;
 use hashserv_service::{Admin, Permissions, ServiceOptions, Token};
-use hashserv_storage_sql::{Credentials, DatabaseName, Options, Password, Synchronous};
+use hashserv_storage_sql::{Credentials, DatabaseName, Options, Password};
 use tracing::Level;
 
-use crate::arguments::{Arguments, DEFAULT_BIND};
+use crate::arguments::Arguments;
 use crate::error::StartError;
 use crate::memory::cache_entries;
-use crate::upstream::{UpstreamConfig, negative_ttl};
-use crate::value::{seconds, within};
+use crate::upstream::UpstreamConfig;
 
-/// Sizes of the longest message, in bytes: it must hold a report with some text of what was hashed, and no
-/// database stores longer texts than 1 GiB.
-const MESSAGE_SIZES: RangeInclusive<usize> = 64 * 1024..=1024 * 1024 * 1024;
-
-/// Numbers of clients' connections. A process opens no more than about a million files on most systems.
-const CONNECTION_COUNTS: RangeInclusive<usize> = 1..=1_000_000;
-
-/// Numbers of connections to PostgreSQL. The storage would clamp others in silence.
-const POOL_SIZES: RangeInclusive<usize> = 5..=100;
-
-/// What the server is to do.
+/// Configuration of the server.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) addresses: Vec<Address>,
@@ -40,7 +28,7 @@ pub(crate) struct Config {
     pub(crate) log_level: Level,
 }
 
-/// Where the certificate for `wss://` comes from.
+/// Source of the certificate for `wss://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Certificate {
     /// From these files.
@@ -53,56 +41,42 @@ impl Config {
     /// Works out what the arguments mean.
     pub(crate) fn resolve(arguments: Arguments) -> Result<Self, StartError> {
         let database: DatabaseName = arguments.database.parse()?;
-        let addresses = addresses(&arguments.bind, arguments.bind_environment.as_deref())?;
         Ok(Config {
-            upstream: UpstreamConfig::resolve(&arguments, &addresses)?,
-            addresses,
+            upstream: UpstreamConfig::resolve(&arguments)?,
             reuseport: arguments.reuseport,
-            certificate: certificate(&arguments, &database)?,
-            database_options: database_options(&arguments)?,
+            certificate: certificate(&arguments, &database),
+            database_options: database_options(&arguments),
             service: ServiceOptions {
                 anonymous: anonymous_permissions(&arguments.anon_perms)?,
                 read_only: arguments.read_only,
                 cache_entries: cache_entries(arguments.cache_entries)?,
-                negative_ttl: negative_ttl(&arguments)?,
+                negative_ttl: arguments.upstream_negative_ttl,
             },
-            admin: admin(arguments.admin_user, arguments.admin_password)?,
+            admin: arguments
+                .admin_user
+                .zip(arguments.admin_password)
+                .map(|(name, password)| Admin { name, password: Token::from(password) }),
+            addresses: arguments.bind,
             limits: Limits {
-                connections: within("--max-connections", arguments.max_connections, CONNECTION_COUNTS)?,
-                connections_per_peer: connections_per_peer(arguments.max_connections_per_peer)?,
-                message: within("--max-message", arguments.max_message, MESSAGE_SIZES)?,
+                connections: arguments.max_connections,
+                connections_per_peer: arguments.max_connections_per_peer,
+                message: arguments.max_message,
                 ..Limits::default()
             },
-            log_level: log_level(&arguments.log)?,
+            log_level: arguments.log.into(),
             database,
         })
     }
 }
 
-/// The addresses of the command line, else those of the environment, else the default.
-fn addresses(given: &[String], environment: Option<&str>) -> Result<Vec<Address>, StartError> {
-    let texts: Vec<&str> = if given.is_empty() {
-        environment.unwrap_or_default().split(',').map(str::trim).collect()
-    } else {
-        given.iter().map(String::as_str).collect()
-    };
-    let texts: Vec<&str> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-    let texts = if texts.is_empty() { vec![DEFAULT_BIND] } else { texts };
-    Ok(texts.into_iter().map(str::parse).collect::<Result<_, _>>()?)
-}
-
-fn connections_per_peer(given: Option<usize>) -> Result<Option<usize>, StartError> {
-    given.map(|number| within("--max-connections-per-peer", number, CONNECTION_COUNTS)).transpose()
-}
-
-fn certificate(arguments: &Arguments, database: &DatabaseName) -> Result<Certificate, StartError> {
+fn certificate(arguments: &Arguments, database: &DatabaseName) -> Certificate {
     match (arguments.tls_cert.clone(), arguments.tls_key.clone()) {
-        (Some(chain), Some(key)) => Ok(Certificate::Files { chain, key }),
-        (None, None) => {
+        (Some(chain), Some(key)) => Certificate::Files { chain, key },
+        // One comes with the other.
+        _ => {
             let directory = arguments.tls_dir.clone().unwrap_or_else(|| beside(database));
-            Ok(Certificate::SelfSigned { directory })
+            Certificate::SelfSigned { directory }
         }
-        _ => Err(StartError::IncompleteCertificate),
     }
 }
 
@@ -112,28 +86,16 @@ fn beside(database: &DatabaseName) -> PathBuf {
     directory.filter(|path| !path.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
-fn database_options(arguments: &Arguments) -> Result<Options, StartError> {
-    Ok(Options {
-        synchronous: synchronous(&arguments.synchronous)?,
+fn database_options(arguments: &Arguments) -> Options {
+    Options {
+        synchronous: arguments.synchronous.into(),
         credentials: Credentials {
             username: arguments.db_username.clone(),
             password: arguments.db_password.clone().map(Password::from),
         },
-        connect_timeout: seconds("--db-connect-timeout", arguments.db_connect_timeout)?,
-        pool_size: within("--db-pool-size", arguments.db_pool_size, POOL_SIZES)?,
+        connect_timeout: arguments.db_connect_timeout,
+        pool_size: arguments.db_pool_size,
         ..Options::default()
-    })
-}
-
-fn synchronous(mode: &str) -> Result<Synchronous, StartError> {
-    match mode.to_ascii_uppercase().as_str() {
-        "NORMAL" => Ok(Synchronous::Normal),
-        "FULL" => Ok(Synchronous::Full),
-        _ => Err(StartError::Choice {
-            option: "--synchronous",
-            value: mode.to_owned(),
-            choices: "NORMAL, FULL",
-        }),
     }
 }
 
@@ -148,49 +110,14 @@ fn anonymous_permissions(given: &[String]) -> Result<Permissions, StartError> {
     Ok(permissions)
 }
 
-fn admin(name: Option<String>, password: Option<String>) -> Result<Option<Admin>, StartError> {
-    match (name, password) {
-        (Some(name), Some(password)) => Ok(Some(Admin { name, password: Token::from(password) })),
-        (None, None) => Ok(None),
-        _ => Err(StartError::IncompleteAdmin),
-    }
-}
-
-fn log_level(name: &str) -> Result<Level, StartError> {
-    match name.to_ascii_uppercase().as_str() {
-        "CRITICAL" | "ERROR" => Ok(Level::ERROR),
-        "WARN" | "WARNING" => Ok(Level::WARN),
-        "INFO" => Ok(Level::INFO),
-        "DEBUG" => Ok(Level::DEBUG),
-        "TRACE" => Ok(Level::TRACE),
-        _ => Err(StartError::Choice {
-            option: "--log",
-            value: name.to_owned(),
-            choices: "ERROR, WARNING, INFO, DEBUG, TRACE",
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use hashserv_log::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Config, String> {
-        Config::resolve(Arguments::of(arguments).unwrap()).map_err(|error| one_line(&error))
-    }
-
-    #[test]
-    fn several_addresses_come_from_options_or_the_environment() {
-        let printed = |given: &[&str], environment| -> Vec<String> {
-            let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
-            addresses(&given, environment).unwrap().iter().map(ToString::to_string).collect()
-        };
-        assert_eq!(printed(&[], None), [DEFAULT_BIND]);
-        assert_eq!(printed(&[], Some("")), [DEFAULT_BIND]);
-        assert_eq!(printed(&[], Some("unix://a, :8686")), ["unix://a", ":8686"]);
-        assert_eq!(printed(&["unix://a,b", "ws://:0"], Some("unix://c")), ["unix://a,b", "ws://:0"]);
-        assert_eq!(printed(&[""], Some("unix://c")), [DEFAULT_BIND]);
+        let arguments = Arguments::of(arguments).map_err(|error| error.to_string())?;
+        Config::resolve(arguments).map_err(|error| one_line(&error))
     }
 
     #[test]
@@ -213,10 +140,10 @@ mod tests {
 
     #[test]
     fn an_administrator_needs_a_name_and_a_password() {
-        assert!(resolve(&["--admin-user", "admin"]).unwrap_err().contains("belong together"));
-        assert!(resolve(&["--admin-password", "secret"]).unwrap_err().contains("belong together"));
+        assert!(resolve(&["--admin-user", "admin"]).unwrap_err().contains("--admin-password"));
+        assert!(resolve(&["--admin-password", "secret"]).unwrap_err().contains("--admin-user"));
         let no_password = resolve(&["--admin-user", "a", "--admin-password", ""]);
-        assert!(no_password.unwrap_err().contains("belong together"));
+        assert!(no_password.unwrap_err().contains("--admin-password"));
         let config = resolve(&["--admin-user", "admin", "--admin-password", "secret"]).unwrap();
         assert!(!format!("{config:?}").contains("secret"));
         assert_eq!(config.admin.unwrap().name, "admin");
@@ -250,17 +177,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told_in_one_line() {
         for (arguments, error) in [
-            (["--log", "LOUD"], "--log: \"LOUD\" is none of ERROR, WARNING, INFO, DEBUG, TRACE"),
-            (["--synchronous", "off"], "--synchronous: \"off\" is none of NORMAL, FULL"),
-            (["--bind", "nowhere"], "--bind: invalid address \"nowhere\": the port is missing"),
             (["--database", "mysql://x"], "--database: databases of the kind mysql://"),
-            (["--max-connections", "0"], "--max-connections must be from 1 to 1000000"),
-            (["--max-connections-per-peer", "0"], "--max-connections-per-peer must be from 1 to 1000000"),
-            (["--db-pool-size", "4"], "--db-pool-size must be from 5 to 100"),
-            (["--db-pool-size", "101"], "--db-pool-size must be from 5 to 100"),
-            (["--max-connections", "18446744073709551615"], "--max-connections must be from 1 to 1000000"),
-            (["--max-message", "65535"], "--max-message must be from 65536 to 1073741824"),
-            (["--max-message", "1073741825"], "--max-message must be from 65536 to 1073741824"),
             (
                 ["--cache-entries", "999999999999"],
                 "--cache-entries: 999999999999 look-ups take about 139698 GiB",
@@ -269,8 +186,6 @@ mod tests {
                 ["--cache-entries", "18446744073709551615"],
                 "--cache-entries: 18446744073709551615 look-ups take",
             ),
-            (["--tls-cert", "x.pem"], "--tls-cert and --tls-key belong together"),
-            (["--tls-key", "x.pem"], "--tls-cert and --tls-key belong together"),
         ] {
             let message = resolve(&arguments).unwrap_err();
             assert!(message.starts_with(error) && !message.contains('\n'), "{message}");

@@ -1,7 +1,6 @@
 //! The hash equivalence server: arguments, wiring, exit codes.
 
 mod arguments;
-mod blank;
 mod config;
 mod error;
 mod logging;
@@ -11,7 +10,8 @@ mod serve;
 mod signals;
 mod tls;
 mod upstream;
-mod value;
+mod values;
+mod words;
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ use crate::error::StartError;
 use crate::logging::say;
 
 /// 0 after a stop that was asked for, 1 where the server cannot start or has lost its database, 2 for a wrong setting;
-/// clap exits with 2 where the command line makes no sense.
+/// clap exits with 2 where the command line or the environment makes no sense.
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,7 +43,7 @@ fn run() -> Result<(), StartError> {
         let _entered = runtime.enter();
         signals::survive_the_limit_of_file_sizes()?;
     }
-    let config = Config::resolve(Arguments::read()?)?;
+    let config = Config::resolve(Arguments::read())?;
     logging::start(config.log_level);
     let served = runtime.block_on(serve::serve(config));
     // A thread that waits for the system, for the address of an upstream's host say, must not keep the

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hashserv_protocol::{Address, Host};
 use hashserv_service::Upstream;
@@ -11,7 +10,6 @@ use hashserv_upstream::{ClientUpstream, UpstreamOptions};
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
-use crate::value::seconds;
 
 /// The server that is asked what is not known here.
 #[derive(Debug)]
@@ -22,20 +20,16 @@ pub(crate) struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// Works out what the arguments mean for a server that listens on these addresses.
-    pub(crate) fn resolve(
-        arguments: &Arguments,
-        listened_on: &[Address],
-    ) -> Result<Option<Self>, StartError> {
-        let timeout = timeout(arguments)?;
-        let Some(text) = &arguments.upstream else { return Ok(None) };
+    /// Works out what the arguments mean.
+    pub(crate) fn resolve(arguments: &Arguments) -> Result<Option<Self>, StartError> {
+        let Some(address) = arguments.upstream.clone() else { return Ok(None) };
         if arguments.read_only {
             return Err(StartError::ReadOnlyUpstream);
         }
-        let address: Address = text.parse().map_err(StartError::UpstreamAddress)?;
-        if listened_on.iter().any(|own| is_same(own, &address)) {
+        if arguments.bind.iter().any(|own| is_same(own, &address)) {
             return Err(StartError::OwnUpstream(address));
         }
+        let timeout = arguments.upstream_timeout;
         let options =
             UpstreamOptions { timeout, login: login(arguments)?, max_message: arguments.max_message };
         let ca = arguments.upstream_ca.clone();
@@ -57,28 +51,14 @@ impl UpstreamConfig {
     }
 }
 
-fn timeout(arguments: &Arguments) -> Result<Duration, StartError> {
-    let timeout = seconds("--upstream-timeout", arguments.upstream_timeout)?;
-    if timeout.is_zero() { Err(StartError::NoTime("--upstream-timeout")) } else { Ok(timeout) }
-}
-
-/// How long what the upstream does not know is not asked again.
-pub(crate) fn negative_ttl(arguments: &Arguments) -> Result<Duration, StartError> {
-    seconds("--upstream-negative-ttl", arguments.upstream_negative_ttl)
-}
-
+/// Returns user and token. The command line has both or none, and one token.
 fn login(arguments: &Arguments) -> Result<Option<(String, String)>, StartError> {
     let token = match (&arguments.upstream_token, &arguments.upstream_token_file) {
-        (Some(_), Some(_)) => return Err(StartError::TwoUpstreamTokens),
-        (Some(token), None) => Some(token.clone()),
+        (Some(token), _) => Some(token.clone()),
         (None, Some(path)) => Some(read_token(path)?),
         (None, None) => None,
     };
-    match (&arguments.upstream_user, token) {
-        (Some(user), Some(token)) => Ok(Some((user.clone(), token))),
-        (None, None) => Ok(None),
-        _ => Err(StartError::IncompleteUpstreamLogin),
-    }
+    Ok(arguments.upstream_user.clone().zip(token))
 }
 
 fn read_token(path: &Path) -> Result<String, StartError> {
@@ -88,7 +68,7 @@ fn read_token(path: &Path) -> Result<String, StartError> {
     if token.is_empty() { Err(StartError::EmptyTokenFile(path.to_owned())) } else { Ok(token.to_owned()) }
 }
 
-/// Whether who asks at `upstream` reaches the listener at `own`, as far as the addresses tell.
+/// Returns whether a client that asks at `upstream` reaches the listener at `own`, as far as the addresses tell.
 fn is_same(own: &Address, upstream: &Address) -> bool {
     match (own, upstream) {
         (
@@ -115,13 +95,14 @@ fn is_same_host(own: &Host, upstream: &Host) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use hashserv_log::one_line;
 
     fn resolve(arguments: &[&str]) -> Result<Option<UpstreamConfig>, String> {
-        let arguments = Arguments::of(arguments).unwrap();
-        let own: Vec<Address> = arguments.bind.iter().map(|text| text.parse().unwrap()).collect();
-        UpstreamConfig::resolve(&arguments, &own).map_err(|error| one_line(&error))
+        let arguments = Arguments::of(arguments).map_err(|error| error.to_string())?;
+        UpstreamConfig::resolve(&arguments).map_err(|error| one_line(&error))
     }
 
     #[test]
@@ -137,12 +118,10 @@ mod tests {
         let up = "example.com:1";
         for (arguments, error) in [
             (&["-u", up, "--read-only"][..], "Read-only hashserv cannot pull from an upstream server"),
-            (&["-u", "nowhere"], "--upstream: invalid address \"nowhere\": the port is missing"),
-            (&["-u", up, "--upstream-timeout", "0"], "--upstream-timeout must be more than 0"),
-            (&["-u", up, "--upstream-timeout", "inf"], "--upstream-timeout must be"),
-            (&["-u", up, "--upstream-user", "me"], "--upstream-user and a token belong together"),
-            (&["-u", up, "--upstream-token", "x"], "--upstream-user and a token belong together"),
-            (&["-u", up, "--upstream-token-file", "/nonexistent/x"], "cannot read the token of the upstream"),
+            (
+                &["-u", up, "--upstream-user", "me", "--upstream-token-file", "/nonexistent/x"],
+                "cannot read the token of the upstream",
+            ),
             (&["-u", up, "--upstream-ca", "/nonexistent/x"], "--upstream-ca: /nonexistent/x: "),
         ] {
             let message = resolve(arguments).unwrap_err();
@@ -173,7 +152,7 @@ mod tests {
             assert_eq!(config.options.login, Some(("me".to_owned(), "secret".to_owned())));
         }
         let both = [&given[..], &["--upstream-token-file", file]].concat();
-        assert!(resolve(&both).unwrap_err().contains("give one of them"));
+        assert!(resolve(&both).unwrap_err().contains("cannot be used with"));
         std::fs::write(file, "\n").unwrap();
         assert!(resolve(&from_file).unwrap_err().contains("is empty"));
     }

@@ -8,12 +8,12 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Options with their variables, and values that are wrong or absurd.
-const SETTINGS: [(&str, &str, &[&str]); 24] = [
+const SETTINGS: [(&str, &str, &[&str]); 25] = [
     ("--bind", "HASHSERVER_BIND", &["nowhere", "http://localhost:1", "localhost:65536"]),
     ("--database", "HASHSERVER_DB", &["mysql://localhost/x", "sqlite:///:memory:"]),
     ("--db-username", "HASHSERVER_DB_USERNAME", &[]),
     ("--db-password", "HASHSERVER_DB_PASSWORD", &[]),
-    ("--db-connect-timeout", "HASHSERVER_DB_CONNECT_TIMEOUT", &["x", "-1", "1e300", "inf", "NaN"]),
+    ("--db-connect-timeout", "HASHSERVER_DB_CONNECT_TIMEOUT", &["x", "-1", "1e300", "inf", "NaN", "5d"]),
     ("--db-pool-size", "HASHSERVER_DB_POOL_SIZE", &["x", "4", "101", "99999999999999999999"]),
     ("--log", "HASHSERVER_LOG_LEVEL", &["LOUD"]),
     ("--upstream", "HASHSERVER_UPSTREAM", &["nowhere", "unix://./hashserver.sock"]),
@@ -32,6 +32,7 @@ const SETTINGS: [(&str, &str, &[&str]); 24] = [
     ("--synchronous", "HASHSERVER_SYNCHRONOUS", &["off"]),
     ("--cache-entries", "HASHSERVER_CACHE_ENTRIES", &["x", "-1", "999999999999", "18446744073709551615"]),
     ("--max-connections", "HASHSERVER_MAX_CONNECTIONS", &["x", "0", "1000001", "18446744073709551615"]),
+    ("--max-connections-per-peer", "HASHSERVER_MAX_CONNECTIONS_PER_PEER", &["x", "0", "1000001"]),
     ("--max-message", "HASHSERVER_MAX_MESSAGE", &["x", "65535", "1073741825", "18446744073709551615"]),
 ];
 
@@ -71,8 +72,7 @@ fn of_help(beginning: &str) -> BTreeSet<String> {
 fn cause(output: &Output) -> String {
     let printed = String::from_utf8(output.stderr.clone()).unwrap();
     let line = printed.lines().next().unwrap_or_default();
-    let prefixes = ["hashserv: the environment: ", "hashserv: ", "error: "];
-    let cause = prefixes.iter().find_map(|prefix| line.strip_prefix(prefix));
+    let cause = ["hashserv: ", "error: "].iter().find_map(|prefix| line.strip_prefix(prefix));
     cause.unwrap_or_else(|| panic!("{printed}")).to_owned()
 }
 
@@ -122,10 +122,10 @@ fn a_wrong_value_has_status_2_and_the_same_cause_wherever_it_stands() {
             let causes = outputs.each_ref().map(cause);
             assert_eq!(statuses, [Some(2); 2], "{option}={value}: {causes:?}");
             assert_eq!(causes[0], causes[1]);
-            assert!(causes[0].contains(option) || *value == "secret", "{option}={value}: {causes:?}");
-            let lines = outputs[1].stderr.iter().filter(|byte| **byte == b'\n').count();
-            assert_eq!(lines, 1, "{variable}={value} is told in one line");
-            assert!(!causes[0].contains("secret"), "{causes:?}");
+            // A half of a pair stands in the usage that follows.
+            let printed = outputs.map(|output| String::from_utf8(output.stderr).unwrap());
+            assert!(printed.iter().all(|text| text.contains(option)), "{option}={value}: {printed:?}");
+            assert!(!printed.concat().contains("secret"), "{printed:?}");
         }
     }
 }

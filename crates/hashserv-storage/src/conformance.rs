@@ -7,6 +7,8 @@
 //! hashserv_storage::conformance_tests!(TempDatabase::create().await);
 //! ```
 //!
+//! The example `memory` of this crate is a storage of one's own that passes them.
+//!
 //! Each test gets a database of its own; it panics where the backend breaks the contract of
 //! [`Storage`], and returns the errors that it did not expect.
 

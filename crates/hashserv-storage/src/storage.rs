@@ -98,7 +98,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Removes the unihashes that do not carry the mark, and ends the collection.
     async fn sweep(&self, mark: &str) -> Result<Sweep, StorageError>;
 
-    /// How many rows each table has.
+    /// Counts the rows of each table: first that of unihashes, then that of outhashes, then others. The names are
+    /// the backend's own.
     async fn usage(&self) -> Result<Vec<TableUsage>, StorageError>;
 
     /// The account of that name.

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::account;
 use crate::database::{Database, UTF8};
-use crate::programs::server_programs;
+use crate::programs::{run, server_programs};
 
 /// How often another port is tried.
 const ATTEMPTS: usize = 10;
@@ -272,12 +272,4 @@ fn guard(programs: &Path, directory: &Path) -> Child {
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
-}
-
-/// Runs a command, with its output in the message where it fails.
-pub(crate) fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}: {errors}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

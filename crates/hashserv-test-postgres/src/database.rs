@@ -2,11 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::cluster::{Cluster, Setup, run};
-use crate::programs::psql;
+use crate::programs::{psql, run};
 
 /// The encoding that servers need.
 pub(crate) const UTF8: &str = "UTF8";
@@ -17,37 +15,6 @@ pub struct Database {
     name: String,
     url: String,
     server: String,
-}
-
-/// A new, empty database on the server that the tests of this process share; `None` where tests on PostgreSQL
-/// are to be left out.
-///
-/// # Panics
-///
-/// Where PostgreSQL is not installed (the message says what to do), or does not start.
-#[must_use]
-pub fn database() -> Option<Database> {
-    database_with_encoding(UTF8)
-}
-
-/// As [`database`], with an encoding by PostgreSQL's name for it.
-///
-/// # Panics
-///
-/// As [`database`].
-#[must_use]
-pub fn database_with_encoding(encoding: &str) -> Option<Database> {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    if crate::is_skipped() {
-        return None;
-    }
-    if let Ok(server) = std::env::var("HASHSERV_TEST_POSTGRES_URL") {
-        return Some(Database::create(&server, encoding));
-    }
-    // Each storage of a test holds some connections.
-    let settings = vec!["max_connections = 500".to_owned(), "shared_buffers = 64MB".to_owned()];
-    let cluster = CLUSTER.get_or_init(|| Cluster::start(&Setup { settings, ..Setup::default() }));
-    Some(Database::create(&cluster.url("postgres"), encoding))
 }
 
 impl Database {

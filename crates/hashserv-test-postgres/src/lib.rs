@@ -14,13 +14,9 @@ mod cluster;
 mod database;
 mod programs;
 mod proxy;
+mod shared;
 
 pub use cluster::{Cluster, Durability, Frozen, Setup};
-pub use database::{Database, Hold, database, database_with_encoding};
+pub use database::{Database, Hold};
 pub use proxy::Proxy;
-
-/// Whether tests on PostgreSQL are to be left out.
-#[must_use]
-pub fn is_skipped() -> bool {
-    std::env::var("HASHSERV_TEST_SKIP_POSTGRES").is_ok_and(|value| value == "1")
-}
+pub use shared::{database, database_with_encoding, is_skipped};

@@ -1,4 +1,4 @@
-//! Finding the programs of PostgreSQL.
+//! Finding and running the programs of PostgreSQL.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,4 +42,12 @@ fn debian_versions() -> Vec<PathBuf> {
         .collect();
     versions.sort_unstable();
     versions.into_iter().rev().map(|(_, path)| path).collect()
+}
+
+/// Runs a command, with its output in the message where it fails.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -1,6 +1,6 @@
 //! A connection, whole or in two halves.
 
-use hashserv_protocol::{DEFAULT_MAX_MESSAGE, Framing, LineBuffer, MAX_LINE};
+use hashserv_protocol::{Framing, LineBuffer};
 use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::WebSocketStream;
@@ -9,25 +9,10 @@ use crate::metered::Metered;
 use crate::receive::{ReceiveHalf, Source};
 use crate::send::{SendHalf, Sink};
 use crate::websocket::WebSocket;
-use crate::{Peer, TransportError};
+use crate::{Limits, Peer, TransportError};
 
-/// How many bytes an in-memory connection holds in each direction before its sender waits.
+/// Bytes that an in-memory connection holds in each direction before its sender waits.
 const MEMORY_CAPACITY: usize = 64 * 1024;
-
-/// What a connection takes at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest line on a stream, in bytes, without its end. 64 KiB by default.
-    pub max_line: usize,
-    /// The longest WebSocket message, in bytes. 64 MiB by default.
-    pub max_message: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { max_line: MAX_LINE, max_message: DEFAULT_MAX_MESSAGE }
-    }
-}
 
 /// One end of a connection, over any transport.
 ///
@@ -48,19 +33,19 @@ impl Connection {
         (Connection::memory(one, &limits), Connection::memory(other, &limits))
     }
 
-    /// How lines are framed on this transport.
+    /// Returns the framing of lines on this transport.
     #[must_use]
     pub fn framing(&self) -> Framing {
         self.receive.framing()
     }
 
-    /// Who is at the other end.
+    /// Returns the other end.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         self.receive.peer()
     }
 
-    /// What was received and not consumed yet.
+    /// Returns the lines that were received and not consumed yet.
     pub fn lines(&mut self) -> &mut LineBuffer {
         self.receive.lines()
     }

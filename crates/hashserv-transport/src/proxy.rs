@@ -9,7 +9,7 @@ use hashserv_protocol::{Address, Host};
 use percent_encoding::percent_decode_str;
 
 pub use tunnel::ProxyError;
-pub(crate) use tunnel::open;
+pub(crate) use tunnel::{Proxy, open};
 
 /// Port of a proxy whose URL has none.
 const PROXY_PORT: u16 = 80;
@@ -28,13 +28,6 @@ const SUFFIX: &str = "_proxy";
 pub struct Proxies {
     /// URLs by the name of the variable without its suffix, in lower case.
     urls: HashMap<String, String>,
-}
-
-/// A proxy to connect through.
-pub(crate) struct Proxy {
-    pub(crate) host: Host,
-    /// Value of the header that identifies us.
-    pub(crate) authorization: Option<String>,
 }
 
 impl Proxies {

@@ -6,22 +6,23 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use hashserv_protocol::LineBuffer;
+use hashserv_protocol::{Framing, LineBuffer};
 use tokio::io::{AsyncRead, DuplexStream, ReadHalf};
 use tokio::net::{tcp, unix};
 use tokio_tungstenite::tungstenite::{self, error::CapacityError};
 use tokio_util::bytes::BufMut;
 use tokio_util::io::poll_read_buf;
 
+use crate::outcome::{End, Outcome};
 use crate::pace::Pace;
 use crate::websocket::WebSocket;
-use crate::{Framing, Peer, TransportError};
+use crate::{Peer, TransportError};
 
-/// How much one call of [`ReceiveHalf::receive`] takes, so that a batch of lines is one call and one session
+/// Most bytes that one call of [`ReceiveHalf::receive`] takes, so that a batch of lines is one call and one session
 /// does not keep the others waiting.
 pub(crate) const BATCH_SIZE: usize = 64 * 1024;
 
-/// From how much on a batch makes us expect another large one, and offer the next read a large buffer at once.
+/// Bytes from which a batch counts as large: another is expected, and the next read gets a large buffer at once.
 const LARGE_BATCH: usize = 4 * 1024;
 
 /// Up to this size a part of a line costs more than it carries.
@@ -33,7 +34,7 @@ pub struct ReceiveHalf {
     state: State,
     peer: Peer,
     lines: LineBuffer,
-    /// Whether the last batch was a large one.
+    /// Set while the last batch was a large one.
     large: bool,
     pace: Pace,
 }
@@ -58,7 +59,7 @@ impl ReceiveHalf {
         ReceiveHalf { source, state: State::Open, peer, lines, large: false, pace: Pace::new() }
     }
 
-    /// How lines are framed on this transport.
+    /// Returns the framing of lines on this transport.
     #[must_use]
     pub fn framing(&self) -> Framing {
         match self.source {
@@ -67,13 +68,13 @@ impl ReceiveHalf {
         }
     }
 
-    /// Who is at the other end.
+    /// Returns the other end.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// What was received and not consumed yet.
+    /// Returns the lines that were received and not consumed yet.
     pub fn lines(&mut self) -> &mut LineBuffer {
         &mut self.lines
     }
@@ -93,12 +94,12 @@ impl ReceiveHalf {
         self.pace.charge(pieces);
     }
 
-    /// Whether the peer has closed its side in good order.
+    /// Returns whether the peer has closed its side in good order.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// Whether the connection broke, or the peer broke the rules.
+    /// Returns whether the connection broke, or the peer broke the rules.
     pub(crate) fn has_failed(&self) -> bool {
         matches!(self.state, State::Failing(_) | State::Failed)
     }
@@ -137,8 +138,8 @@ impl ReceiveHalf {
         Poll::Ready(self.conclude(outcome))
     }
 
-    /// How much is buffered before nothing more is read. Messages are whole lines, so that there is something
-    /// to take out long before the longest fits in.
+    /// Returns the bytes that are buffered before nothing more is read. Messages are whole lines, so that there
+    /// is something to take out long before the longest fits in.
     fn bound(&self) -> usize {
         match self.framing() {
             Framing::Lines => self.lines.max_line().saturating_add(BATCH_SIZE),
@@ -180,26 +181,6 @@ impl fmt::Debug for ReceiveHalf {
     /// Without what was received, in which there may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceiveHalf").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
-
-/// What one attempt to receive brought.
-pub(crate) struct Outcome {
-    /// In bytes.
-    pub(crate) received: usize,
-    pub(crate) end: Option<End>,
-}
-
-/// Why nothing more is to be had.
-pub(crate) enum End {
-    Closed,
-    /// On a stream it is an I/O error.
-    Broken(tungstenite::Error),
-}
-
-impl<E: Into<tungstenite::Error>> From<E> for End {
-    fn from(error: E) -> Self {
-        End::Broken(error.into())
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use hashserv_protocol::Framing;
 use tokio::io::{AsyncWriteExt, DuplexStream, WriteHalf};
 use tokio::net::{tcp, unix};
+use tokio::time::timeout;
 
+use crate::goodbye::GOODBYE_DEADLINE;
 use crate::websocket::WebSocket;
-use crate::{Framing, Peer, TransportError};
+use crate::{Peer, TransportError};
 
 /// The sending half of a [`Connection`](crate::Connection).
 pub struct SendHalf {
@@ -26,7 +29,7 @@ impl SendHalf {
         SendHalf { sink, peer }
     }
 
-    /// How lines are framed on this transport.
+    /// Returns the framing of lines on this transport.
     #[must_use]
     pub fn framing(&self) -> Framing {
         match self.sink {
@@ -55,10 +58,10 @@ impl SendHalf {
     /// Says that nothing more will be sent. The other half can receive what the peer has to say still.
     /// Takes a second at most.
     pub async fn close(mut self) {
-        crate::close::finish(&mut self).await;
+        let _ = timeout(GOODBYE_DEADLINE, self.say_goodbye()).await;
     }
 
-    /// Whether the peer could be told.
+    /// Tells the peer that nothing more comes, and returns whether that succeeded.
     pub(crate) async fn say_goodbye(&mut self) -> bool {
         match &mut self.sink {
             Sink::Unix(half) => half.shutdown().await.is_ok(),

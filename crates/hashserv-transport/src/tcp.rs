@@ -11,7 +11,8 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::sleep;
 
-use crate::unix::BACKLOG;
+/// Connections that may wait to be accepted; the system lowers it to `net.core.somaxconn`.
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Idle time, interval and number of probes that find a dead peer; see the protocol.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()

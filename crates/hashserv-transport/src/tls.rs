@@ -3,33 +3,15 @@
 mod client;
 mod failure;
 mod pem;
+mod provider;
 mod self_signed;
 mod server;
 mod validity;
-
-use std::path::Path;
-use std::sync::Arc;
-
-use rustls::crypto::CryptoProvider;
 
 pub(crate) use client::ClientTls;
 pub use client::check_authorities;
 pub use server::ServerTls;
 pub use validity::{CertificateInfo, Validity};
-
-use crate::TransportError;
-
-/// The cryptography, named at each use so that no process-wide default is needed.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-/// Options of the programs, for messages that tell to trust an authority.
-const TRUST_OPTIONS: &str = "--tls-ca of hashclient, --upstream-ca of hashserv";
-
-fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> TransportError {
-    TransportError::Certificate { path: path.to_owned(), reason: reason.to_string() }
-}
 
 #[cfg(test)]
 mod tests {

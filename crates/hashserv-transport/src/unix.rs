@@ -15,12 +15,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use crate::TransportError;
+use crate::tcp::BACKLOG;
 
 /// The longest path that fits into `sun_path`, with its terminating NUL.
 const MAX_PATH: usize = 107;
-
-/// Connections that may wait to be accepted; the system lowers it to `net.core.somaxconn`.
-pub(crate) const BACKLOG: i32 = 4096;
 
 /// How often a server that starts at the same time in the same directory is waited for, and for how long.
 const LOCK_TRIES: u32 = 100;

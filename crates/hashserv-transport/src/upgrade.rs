@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, http};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::goodbye::hang_up;
 use crate::metered::Metered;
 use crate::socket::Socket;
 use crate::{Peer, TransportError};
@@ -99,7 +100,7 @@ async fn refuse(mut socket: Socket, peer: &Peer, error: &Error) -> TransportErro
     );
     // The client is gone if it cannot be told.
     if socket.write_all(answer.as_bytes()).await.is_ok() {
-        crate::close::hang_up(&mut socket).await;
+        hang_up(&mut socket).await;
     }
     no_upgrade(peer, &error.to_string())
 }

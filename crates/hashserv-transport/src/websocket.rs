@@ -18,7 +18,7 @@ use tokio_util::bytes::Bytes;
 
 use crate::Limits;
 use crate::metered::Metered;
-use crate::receive::{End, Outcome};
+use crate::outcome::{End, Outcome};
 
 /// What an idle connection holds to read into; the library's default is 128 KiB.
 const READ_BUFFER: usize = 8 * 1024;

@@ -7,7 +7,6 @@ use hashserv_protocol::Host;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Proxy;
 use crate::tcp;
 
 /// Longest head of a proxy's answer, in bytes.
@@ -15,6 +14,13 @@ const MAX_ANSWER: usize = 16 * 1024;
 
 /// Largest number of headers in a proxy's answer.
 const MAX_HEADERS: usize = 100;
+
+/// A proxy to connect through.
+pub(crate) struct Proxy {
+    pub(crate) host: Host,
+    /// Value of the header that identifies us.
+    pub(crate) authorization: Option<String>,
+}
 
 /// Reason why a proxy gives no connection.
 #[derive(Debug, thiserror::Error)]

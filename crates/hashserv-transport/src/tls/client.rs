@@ -11,8 +11,9 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::failure::{self, TRUST_OPTIONS, unusable};
 use super::pem::read_certificates;
-use super::{TRUST_OPTIONS, failure, provider, unusable};
+use super::provider::provider;
 use crate::{Peer, TransportError};
 
 /// Whom we trust; read when it is first needed.

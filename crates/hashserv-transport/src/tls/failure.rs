@@ -1,11 +1,20 @@
 //! TLS failures in words that help.
 
+use std::fmt::Display;
 use std::io;
+use std::path::Path;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-use super::TRUST_OPTIONS;
 use crate::{Peer, TransportError};
+
+/// Options of the programs, for messages that tell to trust an authority.
+pub(super) const TRUST_OPTIONS: &str = "--tls-ca of hashclient, --upstream-ca of hashserv";
+
+/// Returns the error for a file that cannot be used.
+pub(super) fn unusable(path: &Path, reason: &dyn Display) -> TransportError {
+    TransportError::Certificate { path: path.to_owned(), reason: reason.to_string() }
+}
 
 /// Says what a failed handshake means and what can be done.
 pub(super) fn explain(peer: &Peer, source: io::Error) -> TransportError {

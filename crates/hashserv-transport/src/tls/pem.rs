@@ -5,7 +5,7 @@ use std::path::Path;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::unusable;
+use super::failure::unusable;
 use crate::TransportError;
 
 /// Begins each part of a PEM file, before the name of what follows.

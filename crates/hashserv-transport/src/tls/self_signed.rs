@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
 
-use super::unusable;
+use super::failure::unusable;
 use crate::TransportError;
 
 const CERTIFICATE: &str = "hashserv-cert.pem";

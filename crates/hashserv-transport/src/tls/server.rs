@@ -15,8 +15,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::failure::{self, unusable};
 use super::pem::{read_certificates, read_key};
-use super::{failure, provider, self_signed, unusable};
+use super::provider::provider;
+use super::self_signed;
 use crate::{CertificateInfo, Peer, TransportError};
 
 /// The certificate that a server shows to clients of `wss://`, and its key.

@@ -1,0 +1,66 @@
+//! Words of the command line and variables of the environment, before they are parsed.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use clap::{Arg, Command};
+
+/// Id of the option whose empty value is no default.
+const PERMISSIONS: &str = "anon_perms";
+
+/// Leaves options and variables with an empty value out, so that the default counts: container images set
+/// variables so, and scripts pass options on. An empty option also wins over its variable.
+///
+/// An empty list of permissions stays, because it means no permission.
+pub(crate) fn without_empty_values(
+    command: Command,
+    words: impl IntoIterator<Item = OsString>,
+) -> (Command, Vec<OsString>) {
+    let mut command =
+        command.mut_args(|argument| if is_variable_empty(&argument) { argument.env(None) } else { argument });
+    let mut kept = Vec::new();
+    let mut words = words.into_iter().peekable();
+    kept.extend(words.next());
+    while let Some(word) = words.next() {
+        let has_empty_word = words.peek().is_some_and(|next| next.is_empty());
+        let Some(id) = emptied(&command, &word, has_empty_word) else {
+            kept.push(word);
+            continue;
+        };
+        words.next_if(|next| !word.as_bytes().ends_with(b"=") && next.is_empty());
+        command = command.mut_arg(id, |argument| argument.env(None));
+    }
+    (command, kept)
+}
+
+/// Returns the addresses of a variable that holds several, as options.
+pub(crate) fn options_of_list(option: &str, variable: &str) -> Vec<OsString> {
+    let items = variable.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(|item| format!("{option}={item}").into()).collect()
+}
+
+fn is_variable_empty(argument: &Arg) -> bool {
+    let value = argument.get_env().and_then(env::var_os);
+    argument.get_id() != PERMISSIONS && value.is_some_and(|value| value.is_empty())
+}
+
+/// Returns the option that the word gives an empty value, if it does.
+fn emptied(command: &Command, word: &OsStr, has_empty_word: bool) -> Option<String> {
+    let text = word.to_str()?;
+    let name = match text.strip_suffix('=') {
+        Some(name) => name,
+        None if has_empty_word => text,
+        None => return None,
+    };
+    let argument = command.get_arguments().find(|argument| is_named(argument, name))?;
+    let is_dropped = argument.get_action().takes_values() && argument.get_id() != PERMISSIONS;
+    is_dropped.then(|| argument.get_id().to_string())
+}
+
+fn is_named(argument: &Arg, name: &str) -> bool {
+    match name.strip_prefix("--") {
+        Some(long) => argument.get_long() == Some(long),
+        None => argument.get_short().is_some_and(|short| name == format!("-{short}")),
+    }
+}
