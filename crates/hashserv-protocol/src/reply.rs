@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Secret;
+
 /// To `ping`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alive {
@@ -157,23 +159,23 @@ pub struct Users {
 }
 
 /// To `new-user`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewUser {
     /// The user's name.
     pub username: String,
     /// What the user may do, sorted, `@all` spelt out.
     pub permissions: Vec<String>,
     /// The secret to log in with; it is told this once.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// To `refresh-token`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {
     /// The user's name.
     pub username: String,
     /// The secret to log in with; it is told this once.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// To `delete-user`.
@@ -202,18 +204,5 @@ impl Refusal {
     /// A refusal with this message.
     pub fn new(message: impl Into<String>) -> Self {
         Refusal { error: RefusalReason { message: message.into() } }
-    }
-}
-
-// By hand, so that no token gets into a log.
-impl std::fmt::Debug for NewUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewUser").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for NewToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewToken").field("username", &self.username).finish_non_exhaustive()
     }
 }

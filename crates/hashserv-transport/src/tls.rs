@@ -3,6 +3,7 @@
 mod client;
 mod failure;
 mod pem;
+#[cfg(feature = "self-signed")]
 mod self_signed;
 mod server;
 mod validity;
@@ -31,7 +32,7 @@ fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> TransportError {
     TransportError::Certificate { path: path.to_owned(), reason: reason.to_string() }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "self-signed"))]
 mod tests {
     use rustls::HandshakeKind;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

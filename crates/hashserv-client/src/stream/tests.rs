@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use hashserv_protocol::arguments::GcMark;
 
+use crate::ClientError;
+use crate::stream::{Exists, Get};
 use crate::testing::{Peer, client, hangs_up, one_ping, script};
-use crate::{ClientError, Exists, Get};
 
 /// Answers the switch to a stream mode.
 async fn switched(peer: Peer, switch: &str) -> Peer {
@@ -243,6 +244,25 @@ async fn a_pipeline_takes_no_more_replies_than_it_is_asked_to() {
     receiver.receive(&mut replies, 3).await.unwrap();
     assert_eq!(replies, [true, false, true]);
     sender.close().await;
+}
+
+#[tokio::test]
+async fn failure_of_the_sender_shows_at_the_receiver() {
+    let server = || script(async |peer| echo(&mut getting(peer).await).await);
+    let mut client = client(vec![server(), server()]);
+    for (bad, cause) in [(Some("a b"), "must not be empty nor have blanks"), (None, "was dropped")] {
+        let (mut sender, mut receiver) = client.pipeline::<Get>().await.unwrap();
+        sender.send(&[("m", "a")]).await.unwrap();
+        if let Some(bad) = bad {
+            sender.send(&[("m", bad)]).await.unwrap_err();
+        }
+        drop(sender);
+        let mut replies = Vec::new();
+        receiver.receive(&mut replies, 2).await.unwrap();
+        assert_eq!(replies, [Some("a".to_owned())]);
+        let error = receiver.receive(&mut replies, 2).await.unwrap_err();
+        assert!(error.to_string().contains(cause) && !error.is_lost(), "{error:?}");
+    }
 }
 
 #[test]

@@ -16,7 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::pem::{read_certificates, read_key};
-use super::{failure, provider, self_signed, unusable};
+#[cfg(feature = "self-signed")]
+use super::self_signed;
+use super::{failure, provider, unusable};
 use crate::{CertificateInfo, Peer, TransportError};
 
 /// The certificate that a server shows to clients of `wss://`, and its key.
@@ -59,6 +61,7 @@ impl ServerTls {
     /// # Errors
     ///
     /// [`TransportError::Certificate`] if the files can be neither read nor written.
+    #[cfg(feature = "self-signed")]
     pub fn self_signed(directory: &Path, names: &[String]) -> Result<ServerTls, TransportError> {
         let (certificate, key) = self_signed::ensure(directory, names)?;
         ServerTls::from_files(certificate, key)
