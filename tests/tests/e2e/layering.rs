@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hashserv_tests::Crate;
 use serde_json::Value;
 
 /// Which of our crates a crate may use.
@@ -146,6 +147,23 @@ fn source_files_are_short_and_named_after_their_modules() {
             lines <= MAX_LINES || TABLES.contains(&shown.as_str()),
             "{shown} has {lines} lines: split it"
         );
+    }
+}
+
+#[test]
+fn no_files_of_a_crate_use_each_other_in_a_circle() {
+    for package in packages() {
+        let manifest = PathBuf::from(package["manifest_path"].as_str().expect("a path"));
+        let source = manifest.with_file_name("src");
+        let roots = ["lib.rs", "main.rs"].map(|name| source.join(name));
+        for root in roots.iter().filter(|root| root.exists()) {
+            let circles = Crate::read(root).circles();
+            assert!(
+                circles.is_empty(),
+                "{} has files that use each other in a circle: {circles:#?}",
+                name(&package)
+            );
+        }
     }
 }
 
