@@ -28,15 +28,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "HASHSERVER_ADDRESS", default_value = DEFAULT_ADDRESS)]
     pub(crate) address: ServerAddress,
 
-    /// What to log to standard error: ERROR, WARNING, INFO, DEBUG or TRACE
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        default_value = "WARNING",
-        ignore_case = true,
-        hide_possible_values = true
-    )]
+    /// Level from which on messages are logged to standard error
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "WARNING", ignore_case = true)]
     pub(crate) log: LogLevel,
 
     /// User to log in as; needs a token

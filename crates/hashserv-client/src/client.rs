@@ -4,60 +4,23 @@ use std::fmt;
 use std::time::Duration;
 
 use hashserv_protocol::arguments::{Auth, User as UserArgument};
-use hashserv_protocol::{Call, Command, DEFAULT_MAX_MESSAGE, Hello, Secret, Text, reply};
+use hashserv_protocol::{Call, Command, Hello, Secret, Text, reply};
 use serde::de::DeserializeOwned;
 
+use crate::options::ClientOptions;
 use crate::pipeline::{
     BatchReceiver, BatchSender, CallReceiver, CallSender, QuerySender, ReplyReceiver, batch_halves,
     call_halves, halves,
 };
 use crate::retry::{Attempts, Retry};
 use crate::session::Session;
-use crate::stream::{Exists, Get, Mark, Query, Stream, StreamMode};
+use crate::stream::{Query, StreamMode};
 use crate::writer::check_queries;
 use crate::{ClientError, Connect, Login, Target};
 
 mod commands;
 #[cfg(test)]
 mod tests;
-
-/// Options of a [`Client`].
-#[derive(Clone, Debug)]
-pub struct ClientOptions {
-    /// How long the server may neither take nor send anything before a call fails. 30 s by default.
-    pub reply_timeout: Duration,
-    /// The same for calls that go through all that is stored, such as [`gc_sweep`](Client::gc_sweep), and for
-    /// [`backfill_wait`](Client::backfill_wait). An hour by default.
-    pub maintenance_timeout: Duration,
-    /// Time for which a request is attempted again after the first failure, with growing pauses, where the server
-    /// cannot be reached, a proxy cannot reach it, or the connection was lost and the request may be repeated.
-    /// Zero by default: then a lost connection is followed by three attempts at once, and a failure to connect
-    /// by none.
-    pub retry_window: Duration,
-    /// The longest reply that is taken in chunks, in bytes. 64 MiB by default. Over a WebSocket the
-    /// [limits of the transport](hashserv_transport::Limits) count.
-    pub max_message: usize,
-    /// Credentials to log in with on every connection.
-    pub login: Option<Login>,
-    /// Whom to act as on every connection, which only a user administrator may.
-    pub become_user: Option<String>,
-    /// The servers on whose behalf a server asks, itself first; see [`Hello::via`]. None by default.
-    pub via: Vec<u64>,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        ClientOptions {
-            reply_timeout: Duration::from_secs(30),
-            maintenance_timeout: Duration::from_secs(60 * 60),
-            retry_window: Duration::ZERO,
-            max_message: DEFAULT_MAX_MESSAGE,
-            login: None,
-            become_user: None,
-            via: Vec::new(),
-        }
-    }
-}
 
 /// A client of one server, over one connection at a time.
 ///
@@ -169,22 +132,6 @@ impl Client {
         Ok(reply)
     }
 
-    /// Begins to look up unihashes in batches. A cancelled call costs the connection.
-    pub async fn get_stream(&mut self) -> Result<Stream<'_, Get>, ClientError> {
-        self.stream().await
-    }
-
-    /// Begins to ask in batches which unihashes are known. A cancelled call costs the connection.
-    pub async fn exists_stream(&mut self) -> Result<Stream<'_, Exists>, ClientError> {
-        self.stream().await
-    }
-
-    /// Begins to mark unihashes in batches. A cancelled call costs the connection. Older servers do not have
-    /// the mode: they refuse it or close the connection.
-    pub async fn mark_stream(&mut self) -> Result<Stream<'_, Mark>, ClientError> {
-        self.stream().await
-    }
-
     /// Gives the connection away as a stream in two halves, for queries that go out while the replies to
     /// earlier ones are awaited. The halves must run side by side, see [`pipeline`](crate::pipeline). The next
     /// call of the client dials a new connection. A cancelled call costs the connection.
@@ -290,9 +237,10 @@ impl Client {
         }
     }
 
-    async fn stream<M: StreamMode>(&mut self) -> Result<Stream<'_, M>, ClientError> {
+    /// Switches the connection to the mode.
+    pub(crate) async fn enter_stream<M: StreamMode>(&mut self) -> Result<(), ClientError> {
         self.session = Some(self.begun_session::<M>().await?);
-        Ok(Stream::new(self))
+        Ok(())
     }
 
     /// A session in the mode, which the server may lack.
@@ -321,7 +269,7 @@ impl Client {
         }
     }
 
-    /// Asks a batch of queries; see [`Stream::batch`].
+    /// Asks a batch of queries; see [`Stream`](crate::stream::Stream).
     pub(crate) async fn batch<M: StreamMode, Q: Query<M>>(
         &mut self,
         queries: &[Q],
@@ -346,7 +294,7 @@ impl Client {
         }
     }
 
-    /// Leaves the stream mode, if the connection is in one; see [`Stream::leave`].
+    /// Leaves the stream mode, if the connection is in one; see [`Stream::leave`](crate::stream::Stream::leave).
     pub(crate) async fn leave_stream(&mut self) -> Result<(), ClientError> {
         let Some(mut session) = self.session.take() else { return Ok(()) };
         match session.leave(self.options.reply_timeout).await {

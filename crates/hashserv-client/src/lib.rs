@@ -60,6 +60,7 @@ mod error;
 mod exchange;
 mod login;
 mod one_line;
+mod options;
 pub mod pipeline;
 mod reader;
 mod retry;
@@ -70,11 +71,12 @@ pub mod stream;
 mod testing;
 mod writer;
 
-pub use client::{Client, ClientOptions};
+pub use client::Client;
 pub use connect::{Connect, Connecting, Target};
 pub use error::ClientError;
 pub use login::Login;
 pub use one_line::{one_line, printable};
+pub use options::ClientOptions;
 
 pub use hashserv_protocol::arguments::{GcMark, Report, Where};
 pub use hashserv_protocol::reply::{GcStatus, NewUser, RequestStats, Row, Stats, TaskUnihash, User};

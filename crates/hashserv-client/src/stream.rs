@@ -34,9 +34,29 @@ pub struct Stream<'c, M> {
     mode: PhantomData<M>,
 }
 
+/// Streams.
+impl Client {
+    /// Starts to look up unihashes in batches. A cancelled call costs the connection.
+    pub async fn get_stream(&mut self) -> Result<Stream<'_, Get>, ClientError> {
+        Stream::begin(self).await
+    }
+
+    /// Starts to look up in batches which unihashes are known. A cancelled call costs the connection.
+    pub async fn exists_stream(&mut self) -> Result<Stream<'_, Exists>, ClientError> {
+        Stream::begin(self).await
+    }
+
+    /// Starts to mark unihashes in batches. A cancelled call costs the connection. Older servers do not have
+    /// the mode: they refuse it or close the connection.
+    pub async fn mark_stream(&mut self) -> Result<Stream<'_, Mark>, ClientError> {
+        Stream::begin(self).await
+    }
+}
+
 impl<'c, M: StreamMode> Stream<'c, M> {
-    pub(crate) fn new(client: &'c mut Client) -> Self {
-        Stream { client, mode: PhantomData }
+    async fn begin(client: &'c mut Client) -> Result<Self, ClientError> {
+        client.enter_stream::<M>().await?;
+        Ok(Stream { client, mode: PhantomData })
     }
 
     /// Leaves the mode now, not with the next call. A cancelled call costs the connection.
