@@ -147,7 +147,7 @@ impl Client {
     ///         for batch in tasks.chunks(1000) {
     ///             sender.send(batch).await?;
     ///         }
-    ///         Ok(())
+    ///         Ok::<(), ClientError>(())
     ///     };
     ///     let receiving = async {
     ///         let (mut found, mut received) = (0, 0);

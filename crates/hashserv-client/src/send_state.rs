@@ -35,16 +35,15 @@ impl SendState {
     /// explains it, else `otherwise`.
     pub(crate) fn explain(&self, otherwise: ClientError) -> ClientError {
         let state = self.lock();
-        match &state.failure {
-            Some(Failure { cause, is_lost }) => {
-                ClientError::SendFailed { cause: cause.clone(), is_lost: *is_lost }
-            }
-            None if state.is_dropped => ClientError::SendFailed {
-                cause: "the sending half was dropped before all replies arrived".to_owned(),
-                is_lost: false,
-            },
-            None => otherwise,
+        // While the sending half is there, its failure is its caller's to see.
+        if !state.is_dropped {
+            return otherwise;
         }
+        let (cause, is_lost) = match &state.failure {
+            Some(failure) => (failure.cause.clone(), failure.is_lost),
+            None => ("the sending half was dropped before all replies arrived".to_owned(), false),
+        };
+        ClientError::SendFailed { cause, is_lost }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
