@@ -45,8 +45,10 @@ impl Retry {
 
     pub(crate) async fn again_with(&mut self, error: &ClientError, attempts: Attempts) -> bool {
         let Some(pause) = self.pause(error, attempts) else { return false };
-        tracing::info!(error = one_line(error), ?pause, "request failed, retrying");
-        if !pause.is_zero() {
+        if pause.is_zero() {
+            tracing::debug!(error = one_line(error), "request failed, retrying at once");
+        } else {
+            tracing::info!(error = one_line(error), ?pause, "request failed, retrying");
             sleep(pause).await;
         }
         true

@@ -9,9 +9,15 @@ use hashserv_storage::{
     UnihashEntry,
 };
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::ServiceError;
 use crate::cache::LookupCache;
 use crate::pull::Pull;
+
+/// Deadline for a call that needs the database and the upstream, one after the other, measured from the call. Clients
+/// give up after 30 s. Each part has a shorter limit of its own, but they add up.
+const CALL_DEADLINE: Duration = Duration::from_secs(25);
 
 /// Looks hashes up and records reports.
 ///
@@ -56,9 +62,11 @@ impl Equivalence {
         if found.iter().all(Option::is_some) {
             return Ok(found);
         }
+        let deadline = Instant::now() + CALL_DEADLINE;
         self.read_unihashes(keys, &mut found).await?;
         if let Some(upstream) = &self.upstream {
-            upstream.complete_unihashes(keys, &mut found).await;
+            // What is missing then has the local answer: unknown.
+            let _ = timeout_at(deadline, upstream.complete_unihashes(keys, &mut found)).await;
         }
         Ok(found)
     }
@@ -73,9 +81,10 @@ impl Equivalence {
         if exist.iter().all(|exists| *exists) {
             return Ok(exist);
         }
+        let deadline = Instant::now() + CALL_DEADLINE;
         self.read_existence(unihashes, &mut exist).await?;
         if let Some(upstream) = &self.upstream {
-            upstream.complete_existence(unihashes, &mut exist).await;
+            let _ = timeout_at(deadline, upstream.complete_existence(unihashes, &mut exist)).await;
         }
         Ok(exist)
     }
@@ -87,10 +96,11 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn unihash(&self, key: TaskKey<'_>) -> Result<Option<Unihash>, ServiceError> {
+        let deadline = Instant::now() + CALL_DEADLINE;
         let mut found = self.cache.unihashes(&[key]);
         self.read_unihashes(&[key], &mut found).await?;
         match (found.pop().flatten(), &self.upstream) {
-            (None, Some(upstream)) => Ok(upstream.unihash(key).await),
+            (None, Some(upstream)) => Ok(by(deadline, upstream.unihash(key)).await),
             (found, _) => Ok(found),
         }
     }
@@ -101,9 +111,10 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, ServiceError> {
+        let deadline = Instant::now() + CALL_DEADLINE;
         let row = self.storage.task_row(key).await?;
         match (row, &self.upstream) {
-            (None, Some(upstream)) => Ok(upstream.task_row(key).await),
+            (None, Some(upstream)) => Ok(by(deadline, upstream.task_row(key)).await),
             (row, _) => Ok(row),
         }
     }
@@ -119,9 +130,10 @@ impl Equivalence {
         key: OuthashKey<'_>,
         taskhash: &str,
     ) -> Result<Option<UnifiedRow>, ServiceError> {
+        let deadline = Instant::now() + CALL_DEADLINE;
         let row = self.storage.unified_outhash_row(key).await?;
         match (row, &self.upstream) {
-            (None, Some(upstream)) => Ok(upstream.outhash_row(key, taskhash).await),
+            (None, Some(upstream)) => Ok(by(deadline, upstream.outhash_row(key, taskhash)).await),
             (row, _) => Ok(row),
         }
     }
@@ -137,9 +149,12 @@ impl Equivalence {
         key: OuthashKey<'_>,
         taskhash: &str,
     ) -> Result<Option<OuthashRow>, ServiceError> {
+        let deadline = Instant::now() + CALL_DEADLINE;
         let row = self.storage.outhash_row(key).await?;
         match (row, &self.upstream) {
-            (None, Some(upstream)) => Ok(upstream.outhash_row(key, taskhash).await.map(|row| row.report)),
+            (None, Some(upstream)) => {
+                Ok(by(deadline, upstream.outhash_row(key, taskhash)).await.map(|row| row.report))
+            }
             (row, _) => Ok(row),
         }
     }
@@ -154,19 +169,14 @@ impl Equivalence {
     /// # Errors
     ///
     /// Where the database fails; none of the reports is recorded then, or all are and it is not known.
-    pub async fn report(&self, mut reports: Vec<Report>) -> Result<Vec<Unihash>, ServiceError> {
+    pub async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, ServiceError> {
         if self.read_only {
             return self.answer_reports(&reports).await;
         }
-        if let Some(upstream) = &self.upstream {
-            // All at once: one after the other would cost a round trip each.
-            let asked = reports.iter().map(|report| self.upstream_unihash(upstream, report));
-            let found = try_join_all(asked).await?;
-            for (report, unihash) in reports.iter_mut().zip(found) {
-                report.unihash = unihash.unwrap_or_else(|| report.unihash.clone());
-            }
+        match &self.upstream {
+            None => Ok(self.storage.report(reports).await?),
+            Some(upstream) => in_time(self.report_with(upstream, reports)).await,
         }
-        Ok(self.storage.report(reports).await?)
     }
 
     /// Tells what the unihashes of reported tasks would be, and records nothing: for each, that of the
@@ -176,7 +186,7 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn answer_reports(&self, reports: &[Report]) -> Result<Vec<Unihash>, ServiceError> {
-        try_join_all(reports.iter().map(|report| self.answer_report(report))).await
+        in_time(try_join_all(reports.iter().map(|report| self.answer_report(report)))).await
     }
 
     /// Gives a unihash to a task that has none, and tells the unihash that it then has.
@@ -226,6 +236,20 @@ impl Equivalence {
         if let Some(upstream) = &self.upstream {
             upstream.close(limit).await;
         }
+    }
+
+    async fn report_with(
+        &self,
+        upstream: &Pull,
+        mut reports: Vec<Report>,
+    ) -> Result<Vec<Unihash>, ServiceError> {
+        // All at once: one after the other would cost a round trip each.
+        let asked = reports.iter().map(|report| self.upstream_unihash(upstream, report));
+        let found = try_join_all(asked).await?;
+        for (report, unihash) in reports.iter_mut().zip(found) {
+            report.unihash = unihash.unwrap_or_else(|| report.unihash.clone());
+        }
+        Ok(self.storage.report(reports).await?)
     }
 
     async fn answer_report(&self, report: &Report) -> Result<Unihash, ServiceError> {
@@ -294,4 +318,17 @@ impl Equivalence {
         }
         Ok(())
     }
+}
+
+/// Fails a call that takes longer than [`CALL_DEADLINE`].
+async fn in_time<T>(call: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
+    timeout_at(Instant::now() + CALL_DEADLINE, call).await.unwrap_or_else(|_| {
+        let limit = CALL_DEADLINE.as_secs();
+        Err(StorageError::Timeout(format!("with the upstream it took over {limit} s")).into())
+    })
+}
+
+/// Returns the upstream's answer, or `None`, the local one, where it does not come in time.
+async fn by<T>(deadline: Instant, answer: impl Future<Output = Option<T>>) -> Option<T> {
+    timeout_at(deadline, answer).await.ok().flatten()
 }

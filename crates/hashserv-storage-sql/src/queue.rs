@@ -161,8 +161,11 @@ fn bytes_of(request: &MarkRequest) -> usize {
 }
 
 impl<I, R> Call<I, R> {
-    /// Returns the call if there is time for it, else refuses it.
+    /// Returns the call if there is time for it, else refuses it. Nothing is begun for a caller that has gone.
     fn in_time(self) -> Option<Self> {
+        if self.reply.is_closed() {
+            return None;
+        }
         if Instant::now() < self.until {
             return Some(self);
         }

@@ -5,7 +5,6 @@ mod postgres {
     mod failures;
     mod indexes;
     mod marks;
-    mod proxy;
     mod read_only;
     mod reference;
     mod removals;

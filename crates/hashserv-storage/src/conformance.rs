@@ -72,7 +72,7 @@ macro_rules! conformance_tests {
             reports_of_one_output_share_the_unihash_of_the_oldest
             a_task_keeps_the_unihash_that_it_has
             outputs_of_other_methods_are_not_equivalent
-            the_oldest_is_told_by_time_not_by_arrival
+            report_with_an_older_time_is_not_older_than_what_is_stored
             a_report_is_recorded_once
             a_task_without_unihash_gets_one_again
             an_older_task_without_unihash_does_not_count

@@ -68,6 +68,9 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// without a unihash gets that of the oldest other task with the same (method, outhash) that has one,
     /// else the one that the report brings; a task that has a unihash keeps it. New unihashes carry the
     /// current mark.
+    ///
+    /// A report that would be older than one of its output that is there counts as made at the same time, so
+    /// the oldest stays the oldest: a unihash that was acknowledged goes on to be given to others.
     async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, StorageError>;
 
     /// Gives unihashes to tasks that have none, and tells the unihash that each task then has.

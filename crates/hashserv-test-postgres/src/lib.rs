@@ -13,9 +13,11 @@ mod account;
 mod cluster;
 mod database;
 mod programs;
+mod proxy;
 
 pub use cluster::{Cluster, Durability, Frozen, Setup};
 pub use database::{Database, Hold, database, database_with_encoding};
+pub use proxy::Proxy;
 
 /// Whether tests on PostgreSQL are to be left out.
 #[must_use]

@@ -10,6 +10,9 @@ use crate::queue::{Kind, Recordable};
 
 /// Records reports one after the other, as the rules of equivalence want. Each sees those before it.
 ///
+/// A report is never older than those that are there: what was acknowledged stays the oldest, also where a clock is
+/// behind, or where the upstream's report of the same output comes late.
+///
 /// What is there is looked for first: an `INSERT` that finds it would use up a number of the sequence that
 /// the ids of 32 bits come from. `ON CONFLICT` is for servers that do not take our lock. The reports of an
 /// output are sorted before they are joined, so that the join ends with the first that has a unihash.
@@ -27,7 +30,10 @@ const RECORD_REPORTS: &str = program!(
         LOOP
             INSERT INTO outhashes_v2
                 (method, taskhash, outhash, created, owner, \"PN\", \"PV\", \"PR\", task, outhash_siginfo)
-                SELECT r.method, r.taskhash, r.outhash, r.created, r.owner, r.pn, r.pv, r.pr, r.task, r.outhash_siginfo
+                SELECT r.method, r.taskhash, r.outhash,
+                       greatest(r.created, (SELECT max(o.created) FROM outhashes_v2 AS o
+                                            WHERE o.method = r.method AND o.outhash = r.outhash)),
+                       r.owner, r.pn, r.pv, r.pr, r.task, r.outhash_siginfo
                 WHERE NOT EXISTS (
                     SELECT 1 FROM outhashes_v2 AS o
                     WHERE o.method = r.method AND o.taskhash = r.taskhash AND o.outhash = r.outhash)

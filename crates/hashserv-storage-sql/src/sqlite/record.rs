@@ -16,6 +16,9 @@ use crate::queue::{Kind, Recordable};
 /// gives wakes the task that waits for it, on the processor that the writer needs.) Views and triggers are
 /// temporary: they belong to the connection and leave no trace in the file.
 ///
+/// A report is never older than those that are there: what was acknowledged stays the oldest, also where a clock is
+/// behind, or where the upstream's report of the same output comes late.
+///
 /// The unihash of the task itself comes first, as a task that has one keeps it: no other report is read then. The
 /// oldest report of an output is the first in the index `hashserv_outhash_created_v1`. The row is inserted by
 /// `VALUES` and not by `SELECT`, because SQLite would make a temporary b-tree for that, for every report.
@@ -25,8 +28,11 @@ CREATE TEMP VIEW reported AS
            NULL AS PN, NULL AS PV, NULL AS PR, NULL AS task, NULL AS outhash_siginfo;
 CREATE TEMP TRIGGER record_reported INSTEAD OF INSERT ON reported BEGIN
     INSERT INTO outhashes_v2 (method, taskhash, outhash, created, owner, PN, PV, PR, task, outhash_siginfo)
-        VALUES (NEW.method, NEW.taskhash, NEW.outhash, NEW.created, NEW.owner, NEW.PN, NEW.PV, NEW.PR, NEW.task,
-                NEW.outhash_siginfo)
+        VALUES (NEW.method, NEW.taskhash, NEW.outhash,
+                coalesce(max(NEW.created, (SELECT max(o.created) FROM outhashes_v2 AS o
+                                           WHERE o.method = NEW.method AND o.outhash = NEW.outhash)),
+                         NEW.created),
+                NEW.owner, NEW.PN, NEW.PV, NEW.PR, NEW.task, NEW.outhash_siginfo)
         ON CONFLICT (method, taskhash, outhash) DO NOTHING;
     INSERT INTO unihashes_v3 (method, taskhash, unihash, gc_mark)
         VALUES (NEW.method, NEW.taskhash,

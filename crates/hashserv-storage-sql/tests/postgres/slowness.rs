@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use hashserv_storage::{Column, Conditions, MarkRequest, NewUser, OuthashKey, Storage, StorageError};
-use hashserv_test_postgres::{Cluster, Database, Setup};
+use hashserv_test_postgres::{Cluster, Database, Proxy, Setup};
 use tokio::time::{sleep, timeout};
 
-use super::proxy::Proxy;
 use super::support::{METHOD, database_or_skip, open, report, report_one, task, unihash};
 
 /// Time after which clients give up.

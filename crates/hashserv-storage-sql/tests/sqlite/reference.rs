@@ -166,7 +166,7 @@ async fn times_are_written_as_the_reference_does() {
         ["2026-01-31T12:34:56.789012+00:00", "2026-01-31T12:34:56+00:00"].into_iter().enumerate()
     {
         let created = hashserv_storage::Timestamp::parse(text).unwrap();
-        let mut sent = report(&format!("t{number}"), "o", 1);
+        let mut sent = report(&format!("t{number}"), &format!("o{number}"), 1);
         sent.created = created;
         storage.report(vec![sent]).await.unwrap();
     }

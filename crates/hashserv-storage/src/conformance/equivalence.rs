@@ -45,12 +45,18 @@ pub async fn outputs_of_other_methods_are_not_equivalent(database: &dyn TestData
     Ok(())
 }
 
-pub async fn the_oldest_is_told_by_time_not_by_arrival(database: &dyn TestDatabase) -> TestResult {
+pub async fn report_with_an_older_time_is_not_older_than_what_is_stored(
+    database: &dyn TestDatabase,
+) -> TestResult {
     let storage = database.open().await;
-    storage.record_unihashes(vec![entry("late", unihash(1)), entry("early", unihash(2))]).await?;
-    storage.report(vec![report_at("late", "o1", unihash(9), at(100))]).await?;
-    storage.report(vec![report_at("early", "o1", unihash(9), at(50))]).await?;
-    assert_eq!(storage.report(vec![report_at("t3", "o1", unihash(3), at(200))]).await?, [unihash(2)]);
+    storage.record_unihashes(vec![entry("first", unihash(1)), entry("second", unihash(2))]).await?;
+    storage.report(vec![report_at("first", "o1", unihash(9), at(100))]).await?;
+    storage.report(vec![report_at("second", "o1", unihash(9), at(50))]).await?;
+    assert_eq!(storage.report(vec![report_at("t3", "o1", unihash(3), at(70))]).await?, [unihash(1)]);
+    let oldest = storage.unified_outhash_row(output("o1")).await?.expect("a row");
+    assert_eq!((oldest.report.taskhash.as_str(), oldest.report.created), ("first", Some(at(100))));
+    let younger = storage.task_row(task("second")).await?.expect("a row");
+    assert_eq!(younger.report.created, Some(at(100)));
     Ok(())
 }
 

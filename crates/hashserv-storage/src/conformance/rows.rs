@@ -49,7 +49,7 @@ pub async fn absent_details_stay_absent(database: &dyn TestDatabase) -> TestResu
 
 pub async fn the_oldest_report_of_an_output_is_found(database: &dyn TestDatabase) -> TestResult {
     let storage = database.open().await;
-    for (taskhash, seconds) in [("t2", 20), ("t1", 10), ("t3", 30), ("t1b", 10)] {
+    for (taskhash, seconds) in [("t1", 10), ("t1b", 10), ("t2", 20), ("t3", 30)] {
         storage.report(vec![report_at(taskhash, "o1", unihash(1), at(seconds))]).await?;
     }
     storage.report(vec![report_at("t2", "o0", unihash(1), at(5))]).await?;

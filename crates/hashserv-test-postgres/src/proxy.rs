@@ -1,6 +1,7 @@
 //! A network between a storage and its database that can be told to hold something back.
 
 use std::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -8,7 +9,8 @@ use tokio::sync::watch;
 
 /// Passes connections on to a database. What a client sends from a certain text on is held back until it is released,
 /// and arrives then even if the client has gone.
-pub(super) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     address: SocketAddr,
     released: watch::Sender<bool>,
     delivered: watch::Sender<bool>,
@@ -16,7 +18,11 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// Starts a proxy to a server, which holds back what comes after `text`.
-    pub(super) async fn start(server: SocketAddr, text: &'static str) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot listen.
+    pub async fn start(server: SocketAddr, text: &'static str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let released = watch::Sender::new(false);
@@ -35,16 +41,22 @@ impl Proxy {
     }
 
     /// The URL of a database at the server, through this proxy.
-    pub(super) fn url(&self, database: &str) -> String {
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
         format!("postgresql://postgres@{}/{database}", self.address)
     }
 
-    pub(super) fn release(&self) {
+    /// Passes on what was held back.
+    pub fn release(&self) {
         self.released.send_replace(true);
     }
 
     /// Waits until the database had time to read what was released.
-    pub(super) async fn delivered(&self) {
+    ///
+    /// # Panics
+    ///
+    /// Never: the proxy lives as long as this value.
+    pub async fn delivered(&self) {
         let mut delivered = self.delivered.subscribe();
         delivered.wait_for(|delivered| *delivered).await.expect("the proxy is there");
     }
