@@ -4,8 +4,10 @@
 //! that sends everything before it receives anything waits forever once the buffers in between are full.
 //! [`tokio::try_join!`] runs both in one task; halves can also move to tasks of their own.
 //!
-//! Where the sending half fails or is dropped early, the receiving half reports that with
-//! [`ClientError::SendFailed`](crate::ClientError::SendFailed), once the replies to what was sent have arrived.
+//! Where the sending half is dropped after a failure, the receiving half ends with
+//! [`ClientError::SendFailed`](crate::ClientError::SendFailed), which names the cause. It ends in the same way
+//! where the server closes the connection because the sending half was dropped. Keep it until all replies have
+//! arrived.
 //!
 //! - [`Client::pipeline`](crate::Client::pipeline) sends queries in a [stream mode](crate::stream).
 //! - [`Client::batches`](crate::Client::batches) does the same in batches whose replies are counted.

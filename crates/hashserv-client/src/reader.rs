@@ -108,7 +108,13 @@ impl Reader {
 
     /// Waits until more has arrived. Cancellation safe.
     pub(crate) async fn fill(&mut self) -> Result<(), ClientError> {
-        let received = self.half.receive().await.map_err(ClientError::Transport);
+        let received = tokio::select! {
+            // What has arrived is of use even if the sending half failed.
+            biased;
+            received = self.half.receive() => received.map_err(ClientError::Transport),
+            // Not every transport tells the server that only the sending half is gone.
+            () = self.sending.given_up() => Ok(false),
+        };
         if !received.map_err(|error| self.sending.explain(error))? {
             return Err(self.sending.explain(ClientError::Closed));
         }

@@ -2,11 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::ClientError;
 
 /// State that both halves of a connection share.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SendState(Arc<Mutex<State>>);
+pub(crate) struct SendState {
+    state: Arc<Mutex<State>>,
+    /// Wakes a receiving half that waits for replies that will not come.
+    given_up: Arc<Notify>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,8 +52,20 @@ impl SendState {
         ClientError::SendFailed { cause, is_lost }
     }
 
+    /// Waits until the sending half is dropped after a failure. Cancellation safe.
+    pub(crate) async fn given_up(&self) {
+        while !self.is_given_up() {
+            self.given_up.notified().await;
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        let state = self.lock();
+        state.is_dropped && state.failure.is_some()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,6 +95,7 @@ impl Drop for SendGuard {
     fn drop(&mut self) {
         if !self.is_closed {
             self.state.lock().is_dropped = true;
+            self.state.given_up.notify_one();
         }
     }
 }

@@ -36,7 +36,7 @@ impl GcMark {
         let marked = client.gc_mark(&self.mark, conditions).await?;
         match context.json {
             true => context.output.json(&json!({ "count": marked })),
-            false => context.output.line(format_args!("New hashes marked: {}", marked)),
+            false => context.output.line(format_args!("New hashes marked: {marked}")),
         }
     }
 }
@@ -175,7 +175,7 @@ impl GcSweep {
         let removed = client.gc_sweep(&self.mark).await?;
         match context.json {
             true => context.output.json(&json!({ "count": removed })),
-            false => context.output.line(format_args!("Removed {} rows", removed)),
+            false => context.output.line(format_args!("Removed {removed} rows")),
         }
     }
 }

@@ -35,7 +35,7 @@ impl Remove {
         let removed = client.remove(conditions).await?;
         match context.json {
             true => context.output.json(&json!({ "count": removed })),
-            false => context.output.line(format_args!("Removed {} row(s)", removed)),
+            false => context.output.line(format_args!("Removed {removed} row(s)")),
         }
     }
 }
@@ -54,7 +54,7 @@ impl CleanUnused {
         let removed = client.clean_unused(self.max_age).await?;
         match context.json {
             true => context.output.json(&json!({ "count": removed })),
-            false => context.output.line(format_args!("Removed {} rows", removed)),
+            false => context.output.line(format_args!("Removed {removed} rows")),
         }
     }
 }
