@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use hashserv_protocol::Secret;
 ///
-/// let token = Secret::from("hunter2");
+/// let token: Secret = "hunter2".into();
 /// assert_eq!(format!("{token:?}"), "Secret(..)");
 /// assert_eq!(token.reveal(), "hunter2");
 /// ```
