@@ -4,6 +4,8 @@
 //!
 //!     cargo run -p hashserv-client --example lookup -- unix://./hashserver.sock < tasks
 
+#![allow(clippy::print_stdout, reason = "a program prints its result")]
+
 use std::io::{self, BufRead};
 
 use hashserv_client::stream::Get;

@@ -4,6 +4,8 @@
 //!
 //! `HASHSERVER_LOGIN` and `HASHSERVER_TOKEN` log in where the server wants that.
 
+#![allow(clippy::print_stdout, reason = "a program prints its result")]
+
 use std::env;
 
 use hashserv_client::{Client, ClientOptions, Login, Report};

@@ -2,6 +2,8 @@
 //!
 //!     cargo run -p hashserv-client --example watch_gc -- ADDRESS
 
+#![allow(clippy::print_stdout, reason = "a program prints its result")]
+
 use std::time::Duration;
 
 use hashserv_client::{Client, ClientOptions};
