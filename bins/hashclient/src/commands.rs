@@ -7,55 +7,39 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::failure::Failure;
 
-mod clean_unused;
-mod delete_user;
-mod gc_mark;
-mod gc_mark_stream;
-mod gc_status;
-mod gc_sweep;
-mod get;
-mod get_all_users;
-mod get_db_query_columns;
-mod get_db_usage;
-mod get_outhash;
-mod get_user;
-mod new_user;
-mod ping;
-mod refresh_token;
-mod remove;
+mod figures;
+mod gc;
+mod lookup;
+mod maintenance;
 mod report;
-mod report_equiv;
-mod set_user_perms;
-mod stats;
 mod stress;
-mod unihash_exists;
-mod user;
+mod users;
 
-/// What to do.
+/// Command to run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Get(get::Get),
-    GetOuthash(get_outhash::GetOuthash),
-    UnihashExists(unihash_exists::UnihashExists),
+    Get(lookup::Get),
+    GetOuthash(lookup::GetOuthash),
+    UnihashExists(lookup::UnihashExists),
     Report(Box<report::Report>),
-    ReportEquiv(report_equiv::ReportEquiv),
-    Stats(stats::Stats),
-    Ping(ping::Ping),
+    ReportEquiv(report::ReportEquiv),
+    Stats(figures::Stats),
+    Ping(figures::Ping),
     Stress(stress::Stress),
-    Remove(remove::Remove),
-    CleanUnused(clean_unused::CleanUnused),
-    GcStatus(gc_status::GcStatus),
-    GcMark(gc_mark::GcMark),
-    GcMarkStream(gc_mark_stream::GcMarkStream),
-    GcSweep(gc_sweep::GcSweep),
-    GetDbUsage(get_db_usage::GetDbUsage),
-    GetDbQueryColumns(get_db_query_columns::GetDbQueryColumns),
-    GetUser(get_user::GetUser),
-    GetAllUsers(get_all_users::GetAllUsers),
-    NewUser(new_user::NewUser),
-    SetUserPerms(set_user_perms::SetUserPerms),
-    RefreshToken(refresh_token::RefreshToken),
-    DeleteUser(delete_user::DeleteUser),
+    Remove(maintenance::Remove),
+    CleanUnused(maintenance::CleanUnused),
+    GcStatus(gc::GcStatus),
+    GcMark(gc::GcMark),
+    GcMarkStream(gc::GcMarkStream),
+    GcSweep(gc::GcSweep),
+    GetDbUsage(figures::GetDbUsage),
+    GetDbQueryColumns(figures::GetDbQueryColumns),
+    GetUser(users::GetUser),
+    GetAllUsers(users::GetAllUsers),
+    NewUser(users::NewUser),
+    SetUserPerms(users::SetUserPerms),
+    RefreshToken(users::RefreshToken),
+    DeleteUser(users::DeleteUser),
 }
 
 impl Command {

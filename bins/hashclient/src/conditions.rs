@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use hashserv_client::Client;
-use hashserv_protocol::arguments::Where;
+use hashserv_client::{Client, Where};
 
 use crate::failure::Failure;
 use crate::older_servers::may_lack;
@@ -39,9 +38,9 @@ impl Columns {
     /// Asks the server.
     pub(crate) async fn of(client: &mut Client) -> Result<Self, Failure> {
         match client.db_query_columns().await {
-            Ok(mut reply) => {
-                reply.columns.sort_unstable();
-                Ok(Columns(reply.columns))
+            Ok(mut columns) => {
+                columns.sort_unstable();
+                Ok(Columns(columns))
             }
             Err(error) if may_lack(&error) => {
                 tracing::info!(%error, "the server does not list its columns, using those of older servers");

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_client::{Client, ClientOptions};
-use hashserv_protocol::{Address, AddressError};
-use hashserv_transport::{DialOptions, Dialer, Proxies};
+use hashserv_client::{Address, Client, ClientOptions, DialOptions, Dialer, Login, Proxies, Secret, Target};
 
-use crate::cli::{DEFAULT_ADDRESS, Global};
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::netrc;
 use crate::output::Output;
 
@@ -42,18 +40,16 @@ impl Context {
     /// Reads the netrc file, unless there is a login or it is not wanted.
     pub(crate) fn new(global: Global) -> Result<Self, Failure> {
         // An empty variable of the environment means the same as none.
-        let address = if global.address.is_empty() { DEFAULT_ADDRESS } else { &global.address };
-        let parsed = address.parse().map_err(|error: AddressError| Failure::Usage(error.to_string()))?;
         let tls_ca = global.tls_ca.clone().filter(|path| !path.is_empty()).map(PathBuf::from);
         let options = ClientOptions {
-            login: login(&global, address)?,
-            retry_window: global.retry_for.0,
+            login: login(&global, &global.address.text)?,
+            retry_window: global.retry_for,
             become_user: global.become_user,
             ..ClientOptions::default()
         };
         let proxies = Proxies::from_environment();
         let dialer = Dialer::new(DialOptions { tls_ca, proxies, ..DialOptions::default() });
-        let server = Server { dialer: Arc::new(dialer), address: parsed, options };
+        let server = Server { dialer: Arc::new(dialer), address: global.address.address, options };
         Ok(Context { link: Link { server, client: None }, output: Output::stdout(), json: global.json })
     }
 
@@ -95,18 +91,18 @@ impl Server {
     /// A connected client, logged in.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let dialer = Arc::clone(&self.dialer);
-        Ok(Client::connect(dialer, &self.address, self.options.clone()).await?)
+        Ok(Client::connect(Target::new(dialer, self.address.clone()), self.options.clone()).await?)
     }
 }
 
-/// The name and the token to log in with.
-fn login(global: &Global, address: &str) -> Result<Option<(String, String)>, Failure> {
+/// Returns the credentials to log in with.
+fn login(global: &Global, address: &str) -> Result<Option<Login>, Failure> {
     let username = global.login.clone().filter(|username| !username.is_empty());
     let given = global.password.is_some();
-    let token = global.password.clone().or_else(|| std::env::var("HASHSERVER_TOKEN").ok());
-    let token = token.filter(|token| !token.is_empty());
+    let token = global.password.clone().or_else(|| std::env::var("HASHSERVER_TOKEN").ok().map(Secret::from));
+    let token = token.filter(|token| !token.reveal().is_empty());
     match (username, token) {
-        (Some(username), Some(token)) => Ok(Some((username, token))),
+        (Some(username), Some(token)) => Ok(Some(Login { username, token })),
         (Some(_), None) => Err(Failure::Usage(NO_TOKEN.to_owned())),
         (None, _) if given => Err(Failure::Usage(NO_LOGIN.to_owned())),
         (None, _) if global.no_netrc => Ok(None),

@@ -33,6 +33,9 @@ pub(crate) enum Failure {
     Runtime(#[source] io::Error),
     #[error("cannot finish the measurement")]
     Crashed(#[from] tokio::task::JoinError),
+    /// A report that the server answered without recording it.
+    #[error("{0}")]
+    Unrecorded(String),
     /// What was asked for does not exist.
     #[error("{0}")]
     Missing(String),

@@ -1,6 +1,6 @@
 //! Lines from standard input.
 
-use hashserv_client::{Query, StreamMode, check_query};
+use hashserv_client::stream::{Query, StreamMode, check_query};
 use hashserv_protocol::{LineBuffer, MAX_LINE};
 use tokio::io::{AsyncRead, AsyncReadExt};
 

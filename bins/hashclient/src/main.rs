@@ -4,7 +4,9 @@ mod cli;
 mod commands;
 mod conditions;
 mod context;
+mod duration;
 mod failure;
+mod global;
 mod input;
 mod netrc;
 mod notice;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hashserv_log::one_line;
+use tracing::level_filters::LevelFilter;
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
         Err(answer) => return print_answer(&answer),
     };
     tracing_subscriber::fmt()
-        .with_max_level(cli.global.log.0)
+        .with_max_level(LevelFilter::from(cli.global.log))
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         // It would panic where standard error cannot be written.

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use hashserv_client::Login;
 use hashserv_log::one_line;
 
 use crate::notice;
@@ -36,7 +37,7 @@ enum NetrcError {
 }
 
 /// The user name and the token for a server, from `$NETRC` or `~/.netrc`. The latter need not exist.
-pub(crate) fn login(address: &str) -> Option<(String, String)> {
+pub(crate) fn login(address: &str) -> Option<Login> {
     let chosen = std::env::var_os("NETRC").filter(|path| !path.is_empty()).map(PathBuf::from);
     let must_exist = chosen.is_some();
     let path = chosen.or_else(|| std::env::home_dir().map(|home| home.join(".netrc")))?;
@@ -52,7 +53,7 @@ pub(crate) fn login(address: &str) -> Option<(String, String)> {
     }
 }
 
-fn read_login(path: &Path, address: &str) -> Result<Option<(String, String)>, NetrcError> {
+fn read_login(path: &Path, address: &str) -> Result<Option<Login>, NetrcError> {
     let failed = |source| NetrcError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
@@ -83,14 +84,14 @@ mod tests {
         file
     }
 
-    fn read(text: &[u8], mode: u32) -> Result<Option<(String, String)>, String> {
+    fn read(text: &[u8], mode: u32) -> Result<Option<Login>, String> {
         read_login(written(text, mode).path(), "a").map_err(|error| one_line(&error))
     }
 
     #[test]
     fn file_of_the_owner_alone_is_used() {
         let login = read(b"machine a login u password secret", 0o600).unwrap();
-        assert_eq!(login, Some(("u".to_owned(), "secret".to_owned())));
+        assert_eq!(login, Some(Login::new("u", "secret")));
     }
 
     #[test]

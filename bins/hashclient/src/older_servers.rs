@@ -16,7 +16,7 @@ mod tests {
     use std::io;
     use std::time::Duration;
 
-    use hashserv_transport::{Connection, Limits, TransportError};
+    use hashserv_client::{Connection, Limits, TransportError};
 
     use super::*;
 

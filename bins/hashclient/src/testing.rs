@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use hashserv_client::{Client, ClientOptions, Connect, Connecting};
-use hashserv_transport::{Connection, Limits, TransportError};
+use hashserv_client::{Client, ClientOptions, Connect, Connecting, Connection, Limits, TransportError};
 
 /// What a server answers to a line; `None` closes the connection.
 pub(crate) type Answer = fn(&str) -> Option<String>;

@@ -37,6 +37,7 @@ fn help_tells_of_addresses_and_exit_status() {
         "default login USER",
         "gc-mark-stream",
         "unihash-exists",
+        "a report that was not recorded",
     ] {
         assert!(outcome.stdout.contains(text), "{text}: {}", outcome.stdout);
     }
@@ -72,6 +73,26 @@ fn usage_errors_have_status_2() {
         let outcome = run(arguments, &[]);
         assert_eq!(outcome.status, 2, "{arguments:?}: {}", outcome.stderr);
         assert!(!outcome.stderr.is_empty() && outcome.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn wrong_values_are_named_with_their_options() {
+    for (arguments, told) in [
+        (&["--log", "loud", "ping"][..], "invalid value 'loud' for '--log <LEVEL>'"),
+        (&["--log", "loud", "ping"], "possible values: ERROR, WARNING, INFO, DEBUG, TRACE"),
+        (&["--address", "localhost", "ping"], "invalid value 'localhost' for '--address <ADDRESS>'"),
+        (
+            &["--retry-for", "5x", "ping"],
+            "invalid value '5x' for '--retry-for <TIME>': expected a time such as",
+        ),
+        (&["--retry-for", "25h", "ping"], "for '--retry-for <TIME>': at most a day"),
+        (&["clean-unused", "soon"], "invalid value 'soon' for '<TIME>'"),
+        (&["gc-mark", "M"], "--where <KEY> <VALUE>"),
+    ] {
+        let outcome = run(arguments, &[]);
+        assert_eq!(outcome.status, 2, "{arguments:?}");
+        assert!(outcome.stderr.contains(told), "{arguments:?}: {}", outcome.stderr);
     }
 }
 

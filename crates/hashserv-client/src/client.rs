@@ -1,82 +1,26 @@
 //! The client: connections, who is logged in, and retries.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hashserv_protocol::arguments::{Auth, User as UserArgument};
-use hashserv_protocol::{Address, Call, Command, DEFAULT_MAX_MESSAGE, Hello, reply};
-use hashserv_transport::Dialer;
+use hashserv_protocol::{Call, Command, Hello, Secret, Text, reply};
 use serde::de::DeserializeOwned;
 
-use crate::batches::batch_halves;
-use crate::call_pipeline::call_halves;
-use crate::pipeline::{QuerySender, ReplyReceiver, halves};
+use crate::options::ClientOptions;
+use crate::pipeline::{
+    BatchReceiver, BatchSender, CallReceiver, CallSender, QuerySender, ReplyReceiver, batch_halves,
+    call_halves, halves,
+};
 use crate::retry::{Attempts, Retry};
 use crate::session::Session;
-use crate::stream::mode::{Query, StreamMode};
+use crate::stream::{Query, StreamMode};
 use crate::writer::check_queries;
-use crate::{
-    BatchReceiver, BatchSender, CallReceiver, CallSender, ClientError, Connect, ExistsStream, GetStream,
-    MarkStream, Stream, Target,
-};
+use crate::{ClientError, Connect, Login, Target};
 
 mod commands;
 #[cfg(test)]
 mod tests;
-
-/// How a [`Client`] behaves.
-#[derive(Clone)]
-pub struct ClientOptions {
-    /// How long the server may neither take nor send anything before a call fails. 30 s by default.
-    pub reply_timeout: Duration,
-    /// The same for calls that go through all that is stored, such as [`gc_sweep`](Client::gc_sweep), and for
-    /// [`backfill_wait`](Client::backfill_wait). An hour by default.
-    pub maintenance_timeout: Duration,
-    /// Time for which a request is attempted again after the first failure, with growing pauses, where the server
-    /// cannot be reached, a proxy cannot reach it, or the connection was lost and the request may be repeated.
-    /// Zero by default: then a lost connection is followed by three attempts at once, and a failure to connect
-    /// by none.
-    pub retry_window: Duration,
-    /// The longest reply that is taken in chunks, in bytes. 64 MiB by default. Over a WebSocket the
-    /// [limits of the transport](hashserv_transport::Limits) count.
-    pub max_message: usize,
-    /// The name and the token to log in with on every connection.
-    pub login: Option<(String, String)>,
-    /// Whom to act as on every connection, which only a user administrator may.
-    pub become_user: Option<String>,
-    /// The servers on whose behalf a server asks, itself first; see [`Hello::via`]. None by default.
-    pub via: Vec<u64>,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        ClientOptions {
-            reply_timeout: Duration::from_secs(30),
-            maintenance_timeout: Duration::from_secs(60 * 60),
-            retry_window: Duration::ZERO,
-            max_message: DEFAULT_MAX_MESSAGE,
-            login: None,
-            become_user: None,
-            via: Vec::new(),
-        }
-    }
-}
-
-// By hand, so that no token gets into a log.
-impl fmt::Debug for ClientOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientOptions")
-            .field("reply_timeout", &self.reply_timeout)
-            .field("maintenance_timeout", &self.maintenance_timeout)
-            .field("retry_window", &self.retry_window)
-            .field("max_message", &self.max_message)
-            .field("login", &self.login.as_ref().map(|(username, _)| username))
-            .field("become_user", &self.become_user)
-            .field("via", &self.via)
-            .finish()
-    }
-}
 
 /// A client of one server, over one connection at a time.
 ///
@@ -110,19 +54,25 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Connects to a server, and logs in where the options say so. The handshake travels along with the first
-    /// request. Cancellation safe: a connection that is not finished is dropped.
+    /// Connects to a server, and logs in where the options say so.
+    ///
+    /// `target` is an address as text, such as `"wss://hashserv.example.com/ws"`, an
+    /// [`Address`](crate::Address), or a [`Target`] for a [`Dialer`](crate::Dialer) with options of its own, which
+    /// several clients may share.
+    ///
+    /// The handshake travels along with the first request. Cancellation safe: a connection that is not finished
+    /// is dropped.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Connect`] if there is no server to be reached; if there is a login, those of
-    /// [`auth`](Client::auth) too.
-    pub async fn connect(
-        dialer: impl Into<Arc<Dialer>>,
-        address: &Address,
-        options: ClientOptions,
-    ) -> Result<Self, ClientError> {
-        let mut client = Client::new(Target::new(dialer, address.clone()), options);
+    /// [`ClientError::Address`] if the text is not an address; [`ClientError::Connect`] if there is no server to
+    /// be reached; if there is a login, those of [`auth`](Client::auth) too.
+    pub async fn connect<T>(target: T, options: ClientOptions) -> Result<Self, ClientError>
+    where
+        T: TryInto<Target>,
+        ClientError: From<T::Error>,
+    {
+        let mut client = Client::new(target.try_into()?, options);
         client.session = Some(client.connected_session(&mut client.retry()).await?);
         Ok(client)
     }
@@ -146,8 +96,8 @@ impl Client {
     ///
     /// [`ClientError::Refused`] if the server does not know the user with this token; it takes a second to say
     /// so. Who was logged in before stays the one that later calls log in as.
-    pub async fn auth(&mut self, username: &str, token: &str) -> Result<reply::LoggedIn, ClientError> {
-        let call = Call::Auth(Auth { username: username.into(), token: token.into() });
+    pub async fn auth(&mut self, login: Login) -> Result<reply::User, ClientError> {
+        let call = auth_call(&login);
         let mut retry = self.retry();
         let reply = loop {
             match self.try_auth(&call).await {
@@ -156,9 +106,9 @@ impl Client {
                 Err(error) => return Err(error),
             }
         };
-        self.options.login = Some((username.to_owned(), token.to_owned()));
+        self.options.login = Some(login);
         self.options.become_user = None;
-        Ok(reply)
+        Ok(reply::User { username: reply.username, permissions: reply.permissions })
     }
 
     async fn try_auth(&mut self, call: &Call<'_>) -> Result<reply::LoggedIn, ClientError> {
@@ -182,38 +132,42 @@ impl Client {
         Ok(reply)
     }
 
-    /// Begins to look up unihashes in batches. A cancelled call costs the connection.
-    pub async fn get_stream(&mut self) -> Result<GetStream<'_>, ClientError> {
-        self.stream().await
-    }
-
-    /// Begins to ask in batches which unihashes are known. A cancelled call costs the connection.
-    pub async fn exists_stream(&mut self) -> Result<ExistsStream<'_>, ClientError> {
-        self.stream().await
-    }
-
-    /// Begins to mark unihashes in batches. A cancelled call costs the connection. Older servers do not have
-    /// the mode: they refuse it or close the connection.
-    pub async fn mark_stream(&mut self) -> Result<MarkStream<'_>, ClientError> {
-        self.stream().await
-    }
-
     /// Gives the connection away as a stream in two halves, for queries that go out while the replies to
-    /// earlier ones are awaited. The next call of the client dials a new connection. A cancelled call costs
-    /// the connection.
+    /// earlier ones are awaited. The halves must run side by side, see [`pipeline`](crate::pipeline). The next
+    /// call of the client dials a new connection. A cancelled call costs the connection.
     ///
-    /// ```no_run
-    /// use hashserv_client::{Client, ClientError, Get};
+    /// ```
+    /// # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+    /// use hashserv_client::stream::Get;
+    /// use hashserv_client::{Client, ClientError};
     ///
-    /// # async fn example(client: &mut Client) -> Result<(), ClientError> {
-    /// let (mut sender, mut receiver) = client.pipeline::<Get>().await?;
-    /// sender.send(&[("method", "one"), ("method", "two")]).await?;
-    /// sender.send(&[("method", "three")]).await?;
-    /// let mut replies = Vec::new();
-    /// while replies.len() < 3 {
-    ///     receiver.receive(&mut replies, 3).await?;
+    /// async fn look_up(client: &mut Client, tasks: &[(&str, &str)]) -> Result<usize, ClientError> {
+    ///     let (mut sender, mut receiver) = client.pipeline::<Get>().await?;
+    ///     let sending = async {
+    ///         for batch in tasks.chunks(1000) {
+    ///             sender.send(batch).await?;
+    ///         }
+    ///         Ok::<(), ClientError>(())
+    ///     };
+    ///     let receiving = async {
+    ///         let (mut found, mut received) = (0, 0);
+    ///         while received < tasks.len() {
+    ///             let mut replies = Vec::new();
+    ///             receiver.receive(&mut replies, tasks.len() - received).await?;
+    ///             received += replies.len();
+    ///             found += replies.iter().flatten().count();
+    ///         }
+    ///         Ok(found)
+    ///     };
+    ///     let ((), found) = tokio::try_join!(sending, receiving)?;
+    ///     sender.close_with(receiver).await;
+    ///     Ok(found)
     /// }
-    /// # Ok(())
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let mut client = Client::connect(&*server::start().await, Default::default()).await.unwrap();
+    /// # let tasks = vec![("m", server::KNOWN); 100_000];
+    /// # assert_eq!(look_up(&mut client, &tasks).await.unwrap(), 100_000);
     /// # }
     /// ```
     pub async fn pipeline<M: StreamMode>(
@@ -283,9 +237,10 @@ impl Client {
         }
     }
 
-    async fn stream<M: StreamMode>(&mut self) -> Result<Stream<'_, M>, ClientError> {
+    /// Switches the connection to the mode.
+    pub(crate) async fn enter_stream<M: StreamMode>(&mut self) -> Result<(), ClientError> {
         self.session = Some(self.begun_session::<M>().await?);
-        Ok(Stream::new(self))
+        Ok(())
     }
 
     /// A session in the mode, which the server may lack.
@@ -314,7 +269,7 @@ impl Client {
         }
     }
 
-    /// Asks a batch of queries; see [`Stream::batch`].
+    /// Asks a batch of queries; see [`Stream`](crate::stream::Stream).
     pub(crate) async fn batch<M: StreamMode, Q: Query<M>>(
         &mut self,
         queries: &[Q],
@@ -339,7 +294,7 @@ impl Client {
         }
     }
 
-    /// Leaves the stream mode, if the connection is in one; see [`Stream::leave`].
+    /// Leaves the stream mode, if the connection is in one; see [`Stream::leave`](crate::stream::Stream::leave).
     pub(crate) async fn leave_stream(&mut self) -> Result<(), ClientError> {
         let Some(mut session) = self.session.take() else { return Ok(()) };
         match session.leave(self.options.reply_timeout).await {
@@ -412,9 +367,8 @@ impl Client {
     }
 
     async fn identify(&self, session: &mut Session) -> Result<(), ClientError> {
-        if let Some((username, token)) = &self.options.login {
-            let call = Call::Auth(Auth { username: username.as_str().into(), token: token.as_str().into() });
-            session.call::<reply::LoggedIn>(&call, self.options.reply_timeout).await?;
+        if let Some(login) = &self.options.login {
+            session.call::<reply::LoggedIn>(&auth_call(login), self.options.reply_timeout).await?;
         }
         if let Some(username) = &self.options.become_user {
             let call = Call::BecomeUser(UserArgument { username: username.as_str().into() });
@@ -422,6 +376,11 @@ impl Client {
         }
         Ok(())
     }
+}
+
+fn auth_call(login: &Login) -> Call<'_> {
+    let token = Text::from(login.token.reveal().as_str());
+    Call::Auth(Auth { username: login.username.as_str().into(), token: Secret::from(token) })
 }
 
 /// Attempts at a command, whose lack an older server shows by a close without reply.

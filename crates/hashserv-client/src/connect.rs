@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hashserv_protocol::Address;
-use hashserv_transport::{Connection, Dialer, TransportError};
+use hashserv_protocol::{Address, AddressError};
+use hashserv_transport::{Connection, DialOptions, Dialer, TransportError};
 
 /// A connection that is being established.
 pub type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Connection, TransportError>> + Send + 'a>>;
@@ -36,5 +36,22 @@ impl Target {
 impl Connect for Target {
     fn connect(&self) -> Connecting<'_> {
         Box::pin(self.dialer.dial(&self.address))
+    }
+}
+
+impl From<Address> for Target {
+    /// The server at the address, reached with the default [`DialOptions`].
+    fn from(address: Address) -> Self {
+        Target::new(Dialer::new(DialOptions::default()), address)
+    }
+}
+
+impl TryFrom<&str> for Target {
+    type Error = AddressError;
+
+    /// The server at the address, such as `wss://hashserv.example.com/ws`, reached with the default
+    /// [`DialOptions`].
+    fn try_from(address: &str) -> Result<Self, AddressError> {
+        Ok(address.parse::<Address>()?.into())
     }
 }

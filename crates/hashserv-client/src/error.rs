@@ -1,8 +1,9 @@
 //! What can go wrong with a call.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use hashserv_protocol::{LineTooLong, MessageError};
+use hashserv_protocol::{AddressError, LineTooLong, MessageError};
 use hashserv_transport::TransportError;
 
 /// How much of a senseless reply is quoted, in characters.
@@ -33,6 +34,17 @@ pub enum ClientError {
     /// The request cannot be sent, since the server would take it for something else. Nothing was sent.
     #[error("the request cannot be sent: {0}")]
     Unsendable(String),
+    /// The other half of a pipeline failed or was dropped, which ended the connection.
+    #[error("sending failed: {cause}")]
+    SendFailed {
+        /// The error of the sending half and its causes, in one line.
+        cause: String,
+        /// Whether the connection was lost, so that another attempt may help.
+        is_lost: bool,
+    },
+    /// The text is not the address of a server. Nothing was sent.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The server cannot be connected to.
     #[error(transparent)]
     Connect(TransportError),
@@ -48,6 +60,7 @@ impl ClientError {
     pub fn is_lost(&self) -> bool {
         match self {
             ClientError::Transport(error) => !matches!(error, TransportError::MessageTooLarge { .. }),
+            ClientError::SendFailed { is_lost, .. } => *is_lost,
             error => matches!(error, ClientError::Closed),
         }
     }
@@ -64,6 +77,12 @@ impl ClientError {
         let text = String::from_utf8_lossy(&reply[..reply.len().min(4 * QUOTED)]);
         let quoted: String = text.chars().take(QUOTED).collect();
         ClientError::Protocol(format!("{quoted:?}"))
+    }
+}
+
+impl From<Infallible> for ClientError {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -1,18 +1,21 @@
 //! Asynchronous client for hash equivalence servers of the Yocto Project.
 //!
 //! A [`Client`] keeps one connection to a server, over any transport, and has a method for every command.
-//! It reconnects where the connection was lost, logs in again, and repeats what may safely be repeated.
+//! It reconnects after a connection was lost, logs in again, and repeats requests where that is safe.
 //!
-//! ```no_run
-//! use hashserv_client::{Client, ClientOptions};
-//! use hashserv_transport::{DialOptions, Dialer};
+//! ```
+//! # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+//! use hashserv_client::{Client, ClientError, ClientOptions};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let dialer = Dialer::new(DialOptions::default());
-//! let address = "wss://hashserv.yoctoproject.org/ws".parse()?;
-//! let mut client = Client::connect(dialer, &address, ClientOptions::default()).await?;
-//! if let Some(found) = client.get("oe.sstatesig.OEOuthashBasic", "b1946ac9").await? {
-//!     println!("{}", found.unihash);
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), ClientError> {
+//! let address = "wss://hashserv.yoctoproject.org/ws";
+//! # let address = &*server::start().await;
+//! let mut client = Client::connect(address, ClientOptions::default()).await?;
+//! let found = client.get("oe.sstatesig.OEOuthashBasic", "b1946ac9").await?;
+//! match found {
+//!     Some(found) => println!("{}", found.unihash),
+//!     None => println!("the server knows no unihash of this task"),
 //! }
 //! # Ok(())
 //! # }
@@ -20,14 +23,19 @@
 //!
 //! # Many look-ups
 //!
-//! One look-up costs a round trip. A [`Stream`] asks a whole batch in about one, and a pipeline
-//! ([`Client::pipeline`]) sends further batches while it waits for the replies to earlier ones:
+//! One look-up costs a round trip. A [`Stream`](stream::Stream) looks up a whole batch in about one:
 //!
-//! ```no_run
-//! # async fn example(mut client: hashserv_client::Client) -> Result<(), hashserv_client::ClientError> {
+//! ```
+//! # mod server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/server.rs")); }
+//! # use hashserv_client::{Client, ClientError, ClientOptions};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), ClientError> {
+//! # let mut client = Client::connect(&*server::start().await, ClientOptions::default()).await?;
+//! let method = "oe.sstatesig.OEOuthashBasic";
 //! let mut stream = client.get_stream().await?;
-//! let unihashes = stream.unihashes(&[("method", "taskhash 1"), ("method", "taskhash 2")]).await;
-//! # drop(unihashes);
+//! let unihashes = stream.unihashes(&[(method, "b1946ac9"), (method, "591785b7")]).await?;
+//! assert_eq!(unihashes.len(), 2);
+//!
 //! // A stream can be dropped at any time; the next call leaves the mode.
 //! let stats = client.stats().await?;
 //! # drop(stats);
@@ -35,34 +43,40 @@
 //! # }
 //! ```
 //!
+//! A [pipeline] sends further queries while it waits for the replies to earlier ones.
+//!
+//! Programs to start from are in `examples/`: `lookup` looks up the lines of standard input in a pipeline,
+//! `report` reports what a task produced, `watch_gc` watches a garbage collection.
+//!
 //! # Bounds
 //!
-//! A reply has at most [`ClientOptions::max_message`] bytes, a line in a stream mode
-//! [`MAX_LINE`](hashserv_protocol::MAX_LINE). Batches are written in pieces of 64 KiB while their replies
-//! are read, so that a batch of any size needs little more memory than its replies.
+//! A reply has at most [`ClientOptions::max_message`] bytes, a line in a stream mode 64 KiB. Batches are
+//! written in pieces of 64 KiB while their replies are read, so that a batch of any size needs little more
+//! memory than its replies.
 
-mod batches;
-mod call_pipeline;
 mod client;
 mod connect;
 mod error;
 mod exchange;
-mod pipeline;
+mod login;
+mod options;
+pub mod pipeline;
 mod reader;
 mod retry;
+mod send_state;
 mod session;
-mod stream;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 mod writer;
 
-pub use batches::{BatchReceiver, BatchSender};
-pub use call_pipeline::{CallReceiver, CallSender};
-pub use client::{Client, ClientOptions};
+pub use client::Client;
 pub use connect::{Connect, Connecting, Target};
 pub use error::ClientError;
-pub use pipeline::{QuerySender, ReplyReceiver};
-pub use retry::Retry;
-pub use stream::mode::{Exists, Get, GetLines, MAX_QUERY, Mark, Query, StreamMode};
-pub use stream::{ExistsStream, GetStream, MarkStream, Stream};
-pub use writer::check_query;
+pub use login::Login;
+pub use options::ClientOptions;
+
+pub use hashserv_protocol::arguments::{GcMark, Report, Where};
+pub use hashserv_protocol::reply::{GcStatus, NewUser, RequestStats, Row, Stats, TaskUnihash, User};
+pub use hashserv_protocol::{Address, AddressError, Call, Host, Secret, Text};
+pub use hashserv_transport::{Connection, DialOptions, Dialer, Limits, Proxies, ProxyError, TransportError};

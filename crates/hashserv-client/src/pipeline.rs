@@ -1,80 +1,30 @@
-//! A stream in two halves: queries go out while earlier ones are awaited.
+//! Pipelines: a connection in two halves, one that sends and one that receives.
+//!
+//! The halves must run **side by side**: a server stops reading while nobody reads its replies, so a program
+//! that sends everything before it receives anything waits forever once the buffers in between are full.
+//! [`tokio::try_join!`] runs both in one task; halves can also move to tasks of their own.
+//!
+//! Where the sending half is dropped after a failure, the receiving half ends with
+//! [`ClientError::SendFailed`](crate::ClientError::SendFailed), which names the cause. It ends in the same way
+//! where the server closes the connection because the sending half was dropped. Keep it until all replies have
+//! arrived.
+//!
+//! - [`Client::pipeline`](crate::Client::pipeline) sends queries in a [stream mode](crate::stream).
+//! - [`Client::batches`](crate::Client::batches) does the same in batches whose replies are counted.
+//! - [`Client::call_pipeline`](crate::Client::call_pipeline) sends requests in normal mode.
+//!
+//! A pipeline does not repeat anything. [`Retry`] helps callers that reconnect and send again what a lost
+//! connection left unanswered.
 
-use std::marker::PhantomData;
+mod batches;
+mod calls;
+mod queries;
 
-use tokio::time::Instant;
+pub use batches::{BatchReceiver, BatchSender};
+pub use calls::{CallReceiver, CallSender};
+pub use queries::{QuerySender, ReplyReceiver};
 
-use crate::ClientError;
-use crate::reader::Reader;
-use crate::session::close_halves;
-use crate::stream::mode::{Query, StreamMode};
-use crate::writer::{Writer, check_queries};
-
-/// Sends the queries of a pipeline; from [`Client::pipeline`](crate::Client::pipeline).
-#[derive(Debug)]
-pub struct QuerySender<M> {
-    writer: Writer,
-    mode: PhantomData<M>,
-}
-
-/// Receives the replies of a pipeline; from [`Client::pipeline`](crate::Client::pipeline).
-#[derive(Debug)]
-pub struct ReplyReceiver<M> {
-    reader: Reader,
-    mode: PhantomData<M>,
-}
-
-/// The halves of a pipeline over a session that was switched to the mode.
-pub(crate) fn halves<M: StreamMode>(writer: Writer, reader: Reader) -> (QuerySender<M>, ReplyReceiver<M>) {
-    (QuerySender { writer, mode: PhantomData }, ReplyReceiver { reader, mode: PhantomData })
-}
-
-impl<M: StreamMode> QuerySender<M> {
-    /// Sends queries, in pieces of about 64 KiB. It waits while the server takes no more, with no limit of its
-    /// own: replies must be received meanwhile, or both sides may wait for ever.
-    ///
-    /// Not cancellation safe: if it is dropped before it is done, the pipeline can only be dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError::Unsendable`] if one is not one line of at most 32 KiB: then none was sent, and the
-    /// pipeline can be used on. [`ClientError::Transport`] if the connection broke.
-    pub async fn send<Q: Query<M>>(&mut self, queries: &[Q]) -> Result<(), ClientError> {
-        check_queries(queries)?;
-        self.writer.send_queries(queries).await
-    }
-
-    /// Closes the connection in good order, which takes a second at most. Replies that have not arrived are lost.
-    pub async fn close_with(self, receiver: ReplyReceiver<M>) {
-        close_halves(self.writer, receiver.reader).await;
-    }
-
-    /// Says that no further query comes, and closes this side. Replies can be received still, though a server
-    /// need not send any more: close when all have arrived. Takes a second at most.
-    pub async fn close(self) {
-        self.writer.close().await;
-    }
-}
-
-impl<M: StreamMode> ReplyReceiver<M> {
-    /// Waits for replies and appends them to `replies`, in the order of the queries: one at least, and what
-    /// else has arrived, until `replies` has `limit` in all (at once if it has them already).
-    ///
-    /// It waits with no limit of its own, also for replies that nothing was asked for, so that a closed
-    /// connection is noticed. Cancellation safe: put a time limit around it.
-    ///
-    /// # Errors
-    ///
-    /// All but [`ClientError::Unsendable`], [`ClientError::Connect`] and [`ClientError::Timeout`]. The pipeline
-    /// can then only be dropped; the replies that were appended before the error are good.
-    pub async fn receive(&mut self, replies: &mut Vec<M::Reply>, limit: usize) -> Result<(), ClientError> {
-        self.reader.replies::<M>(replies, limit).await
-    }
-
-    /// When anything last arrived on the connection; at first, when it was opened. It tells a reply that takes
-    /// long to come in from none at all, but for a message of a WebSocket, which arrives as a whole.
-    #[must_use]
-    pub fn last_received(&self) -> Instant {
-        self.reader.last_received()
-    }
-}
+pub use crate::retry::Retry;
+pub(crate) use batches::batch_halves;
+pub(crate) use calls::call_halves;
+pub(crate) use queries::halves;

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::ClientError;
 use crate::exchange::Progress;
-use crate::stream::mode::StreamMode;
+use crate::send_state::SendState;
+use crate::stream::StreamMode;
 
 /// What every refusal contains.
 const INVOKE_ERROR: &str = "\"invoke-error\"";
@@ -18,12 +19,19 @@ pub(crate) struct Reader {
     half: ReceiveHalf,
     messages: MessageReader,
     progress: Progress,
+    /// State of the other half, which may explain the end of the connection.
+    sending: SendState,
     last_received: Instant,
 }
 
 impl Reader {
-    pub(crate) fn new(half: ReceiveHalf, messages: MessageReader, progress: Progress) -> Self {
-        Reader { half, messages, progress, last_received: Instant::now() }
+    pub(crate) fn new(
+        half: ReceiveHalf,
+        messages: MessageReader,
+        progress: Progress,
+        sending: SendState,
+    ) -> Self {
+        Reader { half, messages, progress, sending, last_received: Instant::now() }
     }
 
     pub(crate) fn into_half(self) -> ReceiveHalf {
@@ -100,8 +108,15 @@ impl Reader {
 
     /// Waits until more has arrived. Cancellation safe.
     pub(crate) async fn fill(&mut self) -> Result<(), ClientError> {
-        if !self.half.receive().await.map_err(ClientError::Transport)? {
-            return Err(ClientError::Closed);
+        let received = tokio::select! {
+            // What has arrived is of use even if the sending half failed.
+            biased;
+            received = self.half.receive() => received.map_err(ClientError::Transport),
+            // Not every transport tells the server that only the sending half is gone.
+            () = self.sending.given_up() => Ok(false),
+        };
+        if !received.map_err(|error| self.sending.explain(error))? {
+            return Err(self.sending.explain(ClientError::Closed));
         }
         self.progress.touch();
         self.last_received = Instant::now();

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use crate::ClientError;
 use crate::exchange::{Progress, exchange};
 use crate::reader::Reader;
-use crate::stream::mode::{Query, StreamMode};
+use crate::send_state::SendState;
+use crate::stream::{Query, StreamMode};
 use crate::writer::Writer;
 
 /// A connection to a server. After an error, or when a future of it was dropped, it is of no more use.
@@ -26,12 +27,12 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(connection: Connection, max_message: usize, hello: &Hello) -> Self {
         let framing = connection.framing();
-        let progress = Progress::new();
+        let (progress, sending) = (Progress::new(), SendState::default());
         let (receive, send) = connection.split();
         let messages = MessageReader::new(framing, max_message);
         Session {
-            reader: Reader::new(receive, messages, progress.clone()),
-            writer: Writer::new(send, progress.clone(), hello),
+            reader: Reader::new(receive, messages, progress.clone(), sending.clone()),
+            writer: Writer::new(send, progress.clone(), sending, hello),
             framing,
             progress,
             mode: None,

@@ -1,4 +1,7 @@
-//! Streams: a client in a stream mode.
+//! Stream modes: batches of queries and replies, one line each.
+//!
+//! [`Client::get_stream`], [`Client::exists_stream`] and [`Client::mark_stream`] return a [`Stream`]. The
+//! types [`Get`], [`GetLines`], [`Exists`] and [`Mark`] name a mode for a [pipeline](crate::pipeline).
 
 use std::marker::PhantomData;
 
@@ -6,48 +9,54 @@ use hashserv_protocol::arguments::GcMark;
 
 use crate::{Client, ClientError};
 
-pub(crate) mod mode;
+mod mode;
 #[cfg(test)]
 mod tests;
 
-use mode::{Exists, Get, Mark, Query, StreamMode};
+pub use mode::{Exists, Get, GetLines, MAX_QUERY, Mark, Query, StreamMode};
+
+pub use crate::writer::check_query;
 
 /// A client in a stream mode, where a batch of queries costs about one round trip.
 ///
 /// It borrows the client. When it is dropped the connection stays in the mode: the next stream of the same
 /// mode costs nothing to begin, the next call leaves the mode in passing.
+///
+/// If the connection is lost the whole batch is asked again on a new one, up to three times or as
+/// [`ClientOptions::retry_window`](crate::ClientOptions::retry_window) says, unless a query may not be
+/// repeated. A cancelled batch costs the connection; the next call reconnects.
+///
+/// A batch fails with [`ClientError::Unsendable`] if a query is not one line of at most 32 KiB, in which case
+/// none was sent, or with any other [`ClientError`]. The replies that arrived before the error are lost.
 #[derive(Debug)]
 pub struct Stream<'c, M> {
     client: &'c mut Client,
     mode: PhantomData<M>,
 }
 
-/// To look up unihashes.
-pub type GetStream<'c> = Stream<'c, Get>;
-
-/// To ask which unihashes are known.
-pub type ExistsStream<'c> = Stream<'c, Exists>;
-
-/// To mark unihashes that a garbage collection keeps.
-pub type MarkStream<'c> = Stream<'c, Mark>;
-
-impl<'c, M: StreamMode> Stream<'c, M> {
-    pub(crate) fn new(client: &'c mut Client) -> Self {
-        Stream { client, mode: PhantomData }
+/// Streams.
+impl Client {
+    /// Starts to look up unihashes in batches. A cancelled call costs the connection.
+    pub async fn get_stream(&mut self) -> Result<Stream<'_, Get>, ClientError> {
+        Stream::begin(self).await
     }
 
-    /// Asks all queries and returns the replies in their order.
-    ///
-    /// If the connection is lost the whole batch is asked again on a new one, up to three times or as
-    /// [`ClientOptions::retry_window`](crate::ClientOptions::retry_window) says, unless a query may not be
-    /// repeated. A cancelled batch costs the connection; the next call reconnects.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError::Unsendable`] if a query is not one line of at most 32 KiB, in which case none was sent;
-    /// otherwise all but this. The replies that arrived before the error are lost.
-    pub async fn batch<Q: Query<M>>(&mut self, queries: &[Q]) -> Result<Vec<M::Reply>, ClientError> {
-        self.client.batch(queries).await
+    /// Starts to look up in batches which unihashes are known. A cancelled call costs the connection.
+    pub async fn exists_stream(&mut self) -> Result<Stream<'_, Exists>, ClientError> {
+        Stream::begin(self).await
+    }
+
+    /// Starts to mark unihashes in batches. A cancelled call costs the connection. Older servers do not have
+    /// the mode: they refuse it or close the connection.
+    pub async fn mark_stream(&mut self) -> Result<Stream<'_, Mark>, ClientError> {
+        Stream::begin(self).await
+    }
+}
+
+impl<'c, M: StreamMode> Stream<'c, M> {
+    async fn begin(client: &'c mut Client) -> Result<Self, ClientError> {
+        client.enter_stream::<M>().await?;
+        Ok(Stream { client, mode: PhantomData })
     }
 
     /// Leaves the mode now, not with the next call. A cancelled call costs the connection.
@@ -61,43 +70,40 @@ impl<'c, M: StreamMode> Stream<'c, M> {
 }
 
 impl Stream<'_, Get> {
-    /// The unihashes of `(method, taskhash)` pairs, in their order; `None` where the server knows none. As
-    /// [`batch`](Stream::batch), also for errors and cancellation.
+    /// Returns the unihashes of `(method, taskhash)` pairs, in their order; `None` where the server knows none.
     ///
     /// # Errors
     ///
-    /// See [`batch`](Stream::batch).
+    /// See [`Stream`].
     pub async fn unihashes<A, B>(&mut self, tasks: &[(A, B)]) -> Result<Vec<Option<String>>, ClientError>
     where
         A: AsRef<str> + Sync,
         B: AsRef<str> + Sync,
     {
-        self.batch(tasks).await
+        self.client.batch::<Get, _>(tasks).await
     }
 }
 
 impl Stream<'_, Exists> {
-    /// Which of the unihashes the server knows, in their order. As [`batch`](Stream::batch), also for errors
-    /// and cancellation.
+    /// Reports for each unihash, in their order, if the server knows it.
     ///
     /// # Errors
     ///
-    /// See [`batch`](Stream::batch).
+    /// See [`Stream`].
     pub async fn exist<S: AsRef<str> + Sync>(&mut self, unihashes: &[S]) -> Result<Vec<bool>, ClientError> {
-        self.batch(unihashes).await
+        self.client.batch::<Exists, _>(unihashes).await
     }
 }
 
 impl Stream<'_, Mark> {
     /// Marks what matches and returns how many unihashes each mark applies to, marked before or not. A batch with
     /// a condition on `gc_mark` is not repeated. The server may take
-    /// [`maintenance_timeout`](crate::ClientOptions::maintenance_timeout) for a mark. As
-    /// [`batch`](Stream::batch), also for errors and cancellation.
+    /// [`maintenance_timeout`](crate::ClientOptions::maintenance_timeout) for a mark.
     ///
     /// # Errors
     ///
-    /// See [`batch`](Stream::batch).
+    /// See [`Stream`].
     pub async fn mark(&mut self, marks: &[GcMark<'_>]) -> Result<Vec<u64>, ClientError> {
-        self.batch(marks).await
+        self.client.batch::<Mark, _>(marks).await
     }
 }

@@ -5,7 +5,8 @@ use hashserv_transport::SendHalf;
 
 use crate::ClientError;
 use crate::exchange::Progress;
-use crate::stream::mode::{MAX_QUERY, Query, StreamMode};
+use crate::send_state::{SendGuard, SendState};
+use crate::stream::{MAX_QUERY, Query, StreamMode};
 
 /// How much is sent at a time, in bytes, unless a single line is longer.
 const PIECE: usize = 64 * 1024;
@@ -16,12 +17,14 @@ pub(crate) struct Writer {
     half: SendHalf,
     pending: Vec<u8>,
     progress: Progress,
+    guard: SendGuard,
 }
 
 impl Writer {
     /// A writer that has the handshake pending, so that it travels along with the first request.
-    pub(crate) fn new(half: SendHalf, progress: Progress, hello: &Hello) -> Self {
-        Writer { half, pending: hello.encode().into_bytes(), progress }
+    pub(crate) fn new(half: SendHalf, progress: Progress, state: SendState, hello: &Hello) -> Self {
+        let guard = SendGuard::new(state);
+        Writer { half, pending: hello.encode().into_bytes(), progress, guard }
     }
 
     /// Where lines are put that go out with the next [`flush`](Writer::flush).
@@ -67,23 +70,31 @@ impl Writer {
         Ok(())
     }
 
+    /// Tells the receiving half how an attempt to send ended.
+    pub(crate) fn record(&self, outcome: Result<(), ClientError>) -> Result<(), ClientError> {
+        self.guard.state().record(&outcome);
+        outcome
+    }
+
     pub(crate) async fn close(self) {
+        self.guard.close();
         self.half.close().await;
     }
 
     pub(crate) fn into_half(self) -> SendHalf {
+        self.guard.close();
         self.half
     }
 }
 
-/// Whether all queries can be sent, so that a bad one is found before any is on its way.
+/// Checks that all queries can be sent, so that a bad one is found before any is on its way.
 pub(crate) fn check_queries<M: StreamMode, Q: Query<M>>(queries: &[Q]) -> Result<(), ClientError> {
     let mut line = Vec::new();
     queries.iter().try_for_each(|query| check(query, &mut line))
 }
 
-/// Whether a query can be sent in a stream mode, as one line of at most 32 KiB. A batch with one that cannot
-/// is refused as a whole; this tells which one it is.
+/// Checks that a query can be sent in a stream mode, as one line of at most 32 KiB. A batch with one that
+/// cannot is refused as a whole; this finds the one.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Text, bounded};
+use crate::{Secret, Text, bounded};
 
 /// For commands that take nothing: written as `null`; whatever is sent is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -159,21 +159,14 @@ pub struct CleanUnused {
 }
 
 /// For `auth`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auth<'a> {
     /// The name to log in with.
     #[serde(borrow, deserialize_with = "bounded::username")]
     pub username: Text<'a>,
     /// The secret.
     #[serde(borrow, deserialize_with = "bounded::token")]
-    pub token: Text<'a>,
-}
-
-// By hand, so that no token gets into a log.
-impl std::fmt::Debug for Auth<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Auth").field("username", &self.username).finish_non_exhaustive()
-    }
+    pub token: Secret<Text<'a>>,
 }
 
 /// For commands about one user: `become-user`.

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use crate::{MAX_DETAIL, MAX_KEY, MAX_TOKEN, Text};
+use crate::{MAX_DETAIL, MAX_KEY, MAX_TOKEN, Secret, Text};
 
 /// Defines functions that read a field of at most so many bytes.
 macro_rules! fields {
@@ -35,7 +35,6 @@ fields! {
     unihash: MAX_KEY;
     mark: MAX_KEY;
     username: MAX_KEY;
-    token: MAX_TOKEN;
 }
 
 optional_fields! {
@@ -45,6 +44,10 @@ optional_fields! {
     pv, "PV": MAX_DETAIL;
     pr, "PR": MAX_DETAIL;
     task, "task": MAX_DETAIL;
+}
+
+pub(crate) fn token<'de: 'a, 'a, D: Deserializer<'de>>(reader: D) -> Result<Secret<Text<'a>>, D::Error> {
+    check(Text::deserialize(reader)?, "token", MAX_TOKEN).map(Secret::from)
 }
 
 fn check<'a, E: Error>(text: Text<'a>, field: &str, max: usize) -> Result<Text<'a>, E> {

@@ -57,6 +57,7 @@ mod line_buffer;
 mod message;
 pub mod reply;
 mod request;
+mod secret;
 pub mod stream;
 mod text;
 
@@ -67,6 +68,7 @@ pub use handshake::{HandshakeError, HandshakeReader, Hello, MAX_VIA, Progress};
 pub use line_buffer::{LineBuffer, LineTooLong};
 pub use message::{Framing, MessageError, MessageReader, encode_message};
 pub use request::{OwnedRequest, Request, RequestError};
+pub use secret::Secret;
 pub use text::{Text, is_valid_unihash};
 
 /// The longest line that is taken, in bytes. BitBake refuses longer ones too.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Secret;
+
 /// A reply of any command, as servers write it with [`encode_message`](crate::encode_message).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -216,23 +218,23 @@ pub struct Users {
 }
 
 /// To `new-user`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewUser {
     /// The user's name.
     pub username: String,
     /// What the user may do, sorted, `@all` spelt out.
     pub permissions: Vec<String>,
     /// The secret to log in with; it is told this once.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// To `refresh-token`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {
     /// The user's name.
     pub username: String,
     /// The secret to log in with; it is told this once.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// To `delete-user`.
@@ -263,20 +265,6 @@ impl Refusal {
         Refusal { error: RefusalReason { message: message.into() } }
     }
 }
-
-// By hand, so that no token gets into a log.
-impl std::fmt::Debug for NewUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewUser").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for NewToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewToken").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

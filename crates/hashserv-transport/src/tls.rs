@@ -4,6 +4,7 @@ mod client;
 mod failure;
 mod pem;
 mod provider;
+#[cfg(feature = "self-signed")]
 mod self_signed;
 mod server;
 mod validity;
@@ -13,7 +14,7 @@ pub use client::check_authorities;
 pub use server::ServerTls;
 pub use validity::{CertificateInfo, Validity};
 
-#[cfg(test)]
+#[cfg(all(test, feature = "self-signed"))]
 mod tests {
     use rustls::HandshakeKind;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hashserv_client::ClientOptions;
+use hashserv_client::{ClientOptions, Login};
 use hashserv_protocol::Address;
 use hashserv_service::{LateAnswers, Unavailable, Upstream};
 use hashserv_storage::{OuthashKey, TaskKey, UnifiedRow, Unihash};
@@ -64,7 +64,7 @@ impl ClientUpstream {
             client: ClientOptions {
                 reply_timeout: options.timeout,
                 max_message: options.max_message,
-                login: options.login,
+                login: options.login.map(|(username, token)| Login::new(username, token)),
                 ..ClientOptions::default()
             },
             dialer: dialer.into(),

@@ -4,10 +4,9 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use hashserv_client::{
-    BatchReceiver, BatchSender, CallReceiver, CallSender, Client, ClientError, Exists, GetLines, MAX_QUERY,
-    Query,
-};
+use hashserv_client::pipeline::{BatchReceiver, BatchSender, CallReceiver, CallSender};
+use hashserv_client::stream::{Exists, GetLines, MAX_QUERY, Query, StreamMode};
+use hashserv_client::{Client, ClientError};
 use hashserv_protocol::Call;
 use hashserv_service::LateAnswers;
 use hashserv_storage::{TaskKey, UnifiedRow, Unihash};
@@ -238,7 +237,7 @@ impl QuestionKind for RowKind {
 }
 
 /// Whether a query is one line that the upstream takes.
-fn is_line<K: hashserv_client::StreamMode, Q: Query<K>>(query: &Q) -> bool {
+fn is_line<K: StreamMode, Q: Query<K>>(query: &Q) -> bool {
     let mut line = Vec::new();
     query.append(&mut line).is_ok() && line.len() <= MAX_QUERY
 }

@@ -2,7 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
-use hashserv_client::{ClientError, MAX_QUERY};
+use hashserv_client::ClientError;
+use hashserv_client::stream::MAX_QUERY;
 use hashserv_protocol::Call;
 use hashserv_protocol::arguments::{Output, Task};
 use hashserv_protocol::reply::Row;

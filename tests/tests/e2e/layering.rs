@@ -44,7 +44,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "hashserv-upstream",
         ],
     ),
-    ("hashclient", &["hashserv-client", "hashserv-log", "hashserv-protocol", "hashserv-transport"]),
+    ("hashclient", &["hashserv-client", "hashserv-log", "hashserv-protocol"]),
     ("hashserv-test-postgres", &[]),
     ("hashserv-tests", &["hashserv-test-postgres"]),
 ];
@@ -126,6 +126,28 @@ fn crates_know_nothing_of_what_is_not_their_affair() {
             let uses_network =
                 used == "tokio" && features.iter().any(|feature| feature == "net" || feature == "full");
             assert!(!uses_network || !WITHOUT_NETWORK.contains(&name), "{name} must not use the network");
+        }
+    }
+}
+
+#[test]
+fn clients_make_no_certificates() {
+    const FEATURE: &str = "self-signed";
+    let packages = packages();
+    let used_by = |wanted: &str| {
+        let package = packages.iter().find(|package| name(package) == wanted).expect("a package");
+        dependencies(package).filter(|dependency| dependency["kind"].is_null()).collect::<Vec<_>>()
+    };
+    let transport = used_by("hashserv-transport");
+    let maker = transport.iter().find(|dependency| name(dependency) == "rcgen").expect("rcgen");
+    assert_eq!(maker["optional"], true, "only servers need rcgen");
+    for client in ["hashserv-client", "hashclient"] {
+        for dependency in used_by(client) {
+            let features = dependency["features"].as_array().expect("features");
+            assert!(
+                !features.iter().any(|feature| feature == FEATURE),
+                "{client} must not make certificates"
+            );
         }
     }
 }

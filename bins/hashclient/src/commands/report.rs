@@ -1,17 +1,17 @@
-//! `report`.
+//! Reporting: `report`, `report-equiv`.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use hashserv_client::{Client, ClientError};
-use hashserv_protocol::reply::TaskUnihash;
-use hashserv_protocol::{Text, arguments};
+use hashserv_client::{Client, ClientError, TaskUnihash, Text};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::notice;
 
 /// Reports what a task produced; prints the unihash that the task has then
+///
+/// Where the server did not record the report, because it is read-only or does not let you report, the unihash is
+/// printed too, and the exit status is 1.
 #[derive(Args, Debug)]
 pub(crate) struct Report {
     /// Method of the hashes, such as oe.sstatesig.OEOuthashBasic
@@ -58,14 +58,17 @@ impl Report {
         }
         let client = context.connect().await?;
         let reply = client.report(self.arguments()).await?;
-        if let Some(doubt) = doubt(client, &reply).await? {
-            notice::warn(doubt);
+        let doubt = doubt(client, &reply).await?;
+        match context.json {
+            true => context.output.json(&reply)?,
+            false => context.output.line(reply.unihash)?,
         }
-        if context.json { context.output.json(&reply) } else { context.output.line(reply.unihash) }
+        // The unihash is of use all the same, so it was printed.
+        doubt.map_or(Ok(()), |doubt| Err(Failure::Unrecorded(doubt)))
     }
 
-    fn arguments(self) -> arguments::Report<'static> {
-        arguments::Report {
+    fn arguments(self) -> hashserv_client::Report<'static> {
+        hashserv_client::Report {
             taskhash: self.taskhash.into(),
             method: self.method.into(),
             outhash: self.outhash.into(),
@@ -94,6 +97,28 @@ async fn doubt(client: &mut Client, reply: &TaskUnihash) -> Result<Option<String
             "the server may be read-only: it did not confirm that the report was recorded".to_owned(),
         )),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Records the unihash of a task unless it has one; prints the one that it has then
+#[derive(Args, Debug)]
+pub(crate) struct ReportEquiv {
+    /// Method of the hashes, such as oe.sstatesig.OEOuthashBasic
+    #[arg(long)]
+    method: String,
+    /// Hash of the task's inputs
+    #[arg(long)]
+    taskhash: String,
+    /// Unihash for the task: 64 lower-case hex digits
+    #[arg(long)]
+    unihash: String,
+}
+
+impl ReportEquiv {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let client = context.connect().await?;
+        let reply = client.report_equiv(&self.method, &self.taskhash, &self.unihash).await?;
+        if context.json { context.output.json(&reply) } else { context.output.line(reply.unihash) }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use hashserv_client::Client;
-use hashserv_protocol::arguments::Report;
+use hashserv_client::{Client, Report};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use sha2::{Digest, Sha256};

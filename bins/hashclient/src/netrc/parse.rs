@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use hashserv_client::Login;
+
 /// Name that the `default` entry is stored under.
 const DEFAULT: &str = "default";
 
@@ -20,11 +22,11 @@ struct Entry {
 
 /// Returns the login for `machine`: that of its last entry, else of the last `default`. An entry without a name or
 /// without a token is no login.
-pub(super) fn find(text: &str, machine: &str) -> Result<Option<(String, String)>, SyntaxError> {
+pub(super) fn find(text: &str, machine: &str) -> Result<Option<Login>, SyntaxError> {
     let entry = entry(text, machine)?;
     Ok(entry
-        .map(|entry| (entry.login, entry.password))
-        .filter(|(login, password)| !login.is_empty() && !password.is_empty()))
+        .filter(|entry| !entry.login.is_empty() && !entry.password.is_empty())
+        .map(|entry| Login::new(entry.login, entry.password)))
 }
 
 fn entry(text: &str, machine: &str) -> Result<Option<Entry>, SyntaxError> {

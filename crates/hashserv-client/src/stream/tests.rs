@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use hashserv_protocol::arguments::GcMark;
 
+use crate::pipeline::{QuerySender, ReplyReceiver};
+use crate::stream::{Exists, Get};
 use crate::testing::{Peer, client, hangs_up, one_ping, script};
-use crate::{ClientError, Exists, Get};
+use crate::{Client, ClientError};
 
 /// Answers the switch to a stream mode.
 async fn switched(peer: Peer, switch: &str) -> Peer {
@@ -243,6 +245,41 @@ async fn a_pipeline_takes_no_more_replies_than_it_is_asked_to() {
     receiver.receive(&mut replies, 3).await.unwrap();
     assert_eq!(replies, [true, false, true]);
     sender.close().await;
+}
+
+/// A pipeline over a connection that answers one query.
+async fn pipeline_after_a_reply(client: &mut Client) -> (QuerySender<Get>, ReplyReceiver<Get>) {
+    let (mut sender, mut receiver) = client.pipeline::<Get>().await.unwrap();
+    sender.send(&[("m", "a")]).await.unwrap();
+    let mut replies = Vec::new();
+    receiver.receive(&mut replies, 1).await.unwrap();
+    assert_eq!(replies, [Some("a".to_owned())]);
+    (sender, receiver)
+}
+
+#[tokio::test]
+async fn failure_of_the_sender_shows_at_the_receiver() {
+    let server = script(async |peer| echo(&mut getting(peer).await).await);
+    let mut client = client(vec![server]);
+    let (mut sender, mut receiver) = pipeline_after_a_reply(&mut client).await;
+    sender.send(&[("m", "a b")]).await.unwrap_err();
+    drop(sender);
+    let error = receiver.receive(&mut Vec::new(), 1).await.unwrap_err();
+    assert!(error.to_string().contains("must not be empty nor have blanks") && !error.is_lost(), "{error:?}");
+}
+
+#[tokio::test]
+async fn close_after_the_sender_was_dropped_says_so() {
+    let server = script(async |peer| {
+        let mut peer = getting(peer).await;
+        peer.expect(&["m a"]).await;
+        peer.send(&["a"]).await;
+    });
+    let mut client = client(vec![server]);
+    let (sender, mut receiver) = pipeline_after_a_reply(&mut client).await;
+    drop(sender);
+    let error = receiver.receive(&mut Vec::new(), 1).await.unwrap_err();
+    assert!(error.to_string().contains("was dropped"), "{error:?}");
 }
 
 #[test]

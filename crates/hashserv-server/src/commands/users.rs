@@ -12,7 +12,7 @@ use crate::refusal::{Failed, Fault, Refused};
 
 pub(crate) async fn auth(exchange: &mut Exchange<'_>) -> Result<LoggedIn, Fault> {
     let arguments: Auth<'_> = exchange.request.arguments()?;
-    let token = Token::from(arguments.token.into_owned());
+    let token = Token::from(arguments.token.into_revealed().into_owned());
     let logged_in = accounts(exchange).log_in(&arguments.username, &token).await;
     if let Err(ServiceError::Denied(Denial::LoginFailed(_))) = logged_in {
         exchange.paused += LOGIN_FAILURE_DELAY;
@@ -52,7 +52,7 @@ pub(crate) async fn new_user(exchange: &mut Exchange<'_>) -> Result<NewUser, Fau
     Ok(NewUser {
         username: arguments.username.to_string(),
         permissions: owned(permissions.granted_names()),
-        token: token.reveal().to_owned(),
+        token: token.reveal().into(),
     })
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn refresh_token(exchange: &mut Exchange<'_>) -> Result<NewToke
     let user = self_or_other(exchange).await?;
     let token = new_token(exchange).await?;
     accounts(exchange).set_token(&user, &token).await?;
-    Ok(NewToken { username: user.name, token: token.reveal().to_owned() })
+    Ok(NewToken { username: user.name, token: token.reveal().into() })
 }
 
 pub(crate) async fn delete_user(exchange: &mut Exchange<'_>) -> Result<DeletedUser, Fault> {

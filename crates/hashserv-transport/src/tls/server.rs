@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use super::failure::{self, unusable};
 use super::pem::{read_certificates, read_key};
 use super::provider::provider;
+#[cfg(feature = "self-signed")]
 use super::self_signed;
 use crate::{CertificateInfo, Peer, TransportError};
 
@@ -61,6 +62,7 @@ impl ServerTls {
     /// # Errors
     ///
     /// [`TransportError::Certificate`] if the files can be neither read nor written.
+    #[cfg(feature = "self-signed")]
     pub fn self_signed(directory: &Path, names: &[String]) -> Result<ServerTls, TransportError> {
         let (certificate, key) = self_signed::ensure(directory, names)?;
         ServerTls::from_files(certificate, key)

@@ -71,7 +71,7 @@ pub(crate) async fn serve_with_upstream(upstream: &Address, timeout: Duration) -
 }
 
 pub(crate) async fn client(address: &Address) -> Result<Client> {
-    Ok(Client::connect(Dialer::new(DialOptions::default()), address, ClientOptions::default()).await?)
+    Ok(Client::connect(address.clone(), ClientOptions::default()).await?)
 }
 
 async fn database() -> Result<(Arc<dyn Storage>, TempDir)> {

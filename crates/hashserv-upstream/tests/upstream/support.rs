@@ -111,8 +111,7 @@ impl Running {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        let dialer = Dialer::new(DialOptions::default());
-        Client::connect(dialer, &self.address, ClientOptions::default()).await.unwrap()
+        Client::connect(self.address.clone(), ClientOptions::default()).await.unwrap()
     }
 
     /// Stops the server, and tells where its database is.

@@ -56,7 +56,7 @@ async fn sweep_that_keeps_nothing_needs_a_confirmation() {
 }
 
 #[tokio::test]
-async fn report_that_is_not_recorded_is_told() {
+async fn report_that_is_not_recorded_is_an_error() {
     let uni = unihash_of("a");
     let words = ["report", "--method", METHOD, "--taskhash", "T", "--outhash", "O", "--unihash", &uni];
     let database = Backend::all()[0].create();
@@ -69,8 +69,9 @@ async fn report_that_is_not_recorded_is_told() {
         Launch::new(Backend::all()[0], Transport::Unix).args(["--anon-perms", "@read"]).start().await;
     for server in [read_only, unprivileged] {
         let run = run_hashclient(&server, &words, "").await;
-        assert_eq!((run.status, run.output.trim_end()), (Some(0), &*uni));
-        assert!(run.errors.starts_with("WARNING: the report was not recorded: "), "{}", run.errors);
+        assert_eq!((run.status, run.output.trim_end()), (Some(1), &*uni));
+        assert!(run.errors.starts_with("ERROR: the report was not recorded: "), "{}", run.errors);
+        assert_eq!(run.errors.lines().count(), 1);
     }
 }
 

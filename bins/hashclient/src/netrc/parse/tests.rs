@@ -8,12 +8,12 @@ const MACHINE: &str = "ws://host:1/ws";
 /// Number of generated files that are compared with Python's reading of them.
 const GENERATED_FILES: usize = 5000;
 
-fn found(text: &str) -> Option<(String, String)> {
+fn found(text: &str) -> Option<Login> {
     find(text, MACHINE).unwrap()
 }
 
-fn login(username: &str, token: &str) -> Option<(String, String)> {
-    Some((username.to_owned(), token.to_owned()))
+fn login(username: &str, token: &str) -> Option<Login> {
+    Some(Login::new(username, token))
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! `remove`.
+//! Removing what is stored: `remove`, `clean-unused`.
+
+use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
 use crate::conditions::{Columns, conditions};
 use crate::context::Context;
+use crate::duration;
 use crate::failure::Failure;
 
 /// Removes what matches all conditions
@@ -30,8 +34,27 @@ impl Remove {
         }
         let removed = client.remove(conditions).await?;
         match context.json {
-            true => context.output.json(&removed),
-            false => context.output.line(format_args!("Removed {} row(s)", removed.count)),
+            true => context.output.json(&json!({ "count": removed })),
+            false => context.output.line(format_args!("Removed {removed} row(s)")),
+        }
+    }
+}
+
+/// Removes old reports whose task has no unihash
+#[derive(Args, Debug)]
+pub(crate) struct CleanUnused {
+    /// How old reports must be to be removed: seconds, or a time such as 90s, 30m or 12h
+    #[arg(value_name = "TIME", value_parser = duration::parse)]
+    max_age: Duration,
+}
+
+impl CleanUnused {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let client = context.connect().await?;
+        let removed = client.clean_unused(self.max_age).await?;
+        match context.json {
+            true => context.output.json(&json!({ "count": removed })),
+            false => context.output.line(format_args!("Removed {removed} rows")),
         }
     }
 }

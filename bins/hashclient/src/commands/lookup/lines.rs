@@ -1,15 +1,15 @@
-//! `get`.
+//! Look-ups of the lines of standard input.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use clap::Args;
-use hashserv_client::{Client, ClientError, Get as GetMode, QuerySender, ReplyReceiver, Retry};
+use hashserv_client::pipeline::{QuerySender, ReplyReceiver, Retry};
+use hashserv_client::stream::Get as GetMode;
+use hashserv_client::{Client, ClientError};
 use indicatif::ProgressBar;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::context::Context;
 use crate::failure::Failure;
 use crate::input::{Input, Line};
 use crate::output::Output;
@@ -21,45 +21,10 @@ const MAX_PENDING: usize = 16;
 /// How long the server may send nothing while replies are awaited.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Looks up a task: prints its oldest report, with its unihash, as JSON
-///
-/// Nothing is printed where there is no report of the task; the exit status is 0 then too.
-///
-/// With --stdin, lines METHOD TASKHASH are read from standard input, and for each of them METHOD TASKHASH
-/// UNIHASH is printed, with - instead of a unihash that is not known. Any number of lines can be looked up
-/// that way, quickly.
-#[derive(Args, Debug)]
-pub(crate) struct Get {
-    /// Method of the hashes, such as oe.sstatesig.OEOuthashBasic
-    #[arg(required_unless_present = "stdin")]
-    method: Option<String>,
-    /// Hash of the task's inputs
-    #[arg(required_unless_present = "stdin")]
-    taskhash: Option<String>,
-    /// Look up the lines of standard input
-    #[arg(long, conflicts_with_all = ["method", "taskhash", "json"])]
-    stdin: bool,
-}
-
 type Task = (String, String);
 
-impl Get {
-    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
-        let window = context.retry_window();
-        let client = context.link.connect().await?;
-        let (Some(method), Some(taskhash)) = (self.method, self.taskhash) else {
-            let output = &mut context.output;
-            return LookUps::new(tokio::io::stdin(), output).run(client, window).await;
-        };
-        match client.get_row(&method, &taskhash).await? {
-            Some(row) => context.output.json(&row),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Look-ups of all lines of an input, whose answers are printed in order, as they arrive.
-struct LookUps<'a, R> {
+pub(super) struct LookUps<'a, R> {
     questions: Questions<R>,
     answers: Answers<'a>,
 }
@@ -83,7 +48,7 @@ struct Answers<'a> {
 }
 
 impl<'a, R: AsyncRead + Unpin> LookUps<'a, R> {
-    fn new(source: R, output: &'a mut Output) -> Self {
+    pub(super) fn new(source: R, output: &'a mut Output) -> Self {
         let (pending, awaited) = mpsc::channel(MAX_PENDING);
         let questions = Questions { input: Input::new(source), pending, ended: None };
         let counter = progress::counter("looked up");
@@ -91,7 +56,7 @@ impl<'a, R: AsyncRead + Unpin> LookUps<'a, R> {
     }
 
     /// Asks until all is answered. Where the connection is lost, what was not answered is asked again.
-    async fn run(mut self, client: &mut Client, retry_window: Duration) -> Result<(), Failure> {
+    pub(super) async fn run(mut self, client: &mut Client, retry_window: Duration) -> Result<(), Failure> {
         let mut retry = Retry::new(retry_window);
         loop {
             let answered = self.answers.counter.position();

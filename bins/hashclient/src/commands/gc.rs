@@ -1,10 +1,11 @@
-//! `gc-mark-stream`.
+//! Garbage collection: `gc-mark`, `gc-mark-stream`, `gc-status`, `gc-sweep`.
+
+use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
-use hashserv_client::Client;
-use hashserv_protocol::arguments::GcMark;
-use hashserv_protocol::reply::Count;
+use hashserv_client::{Client, GcMark as Marking};
 use indicatif::ProgressBar;
+use serde_json::json;
 use tokio::io::AsyncRead;
 
 use crate::conditions::{Columns, conditions};
@@ -13,6 +14,32 @@ use crate::failure::Failure;
 use crate::input::{Input, Line};
 use crate::older_servers::may_lack;
 use crate::{progress, words};
+
+/// Marks unihashes that a garbage collection keeps
+///
+/// A mark that is not the current one begins a new collection.
+#[derive(Args, Debug)]
+pub(crate) struct GcMark {
+    /// Name of the collection, to be given to gc-sweep in the end
+    mark: String,
+    /// Mark what has VALUE in the column KEY; may be repeated, all must match
+    // Without a condition nothing would be marked, and the sweep would remove everything.
+    #[arg(short = 'w', long = "where", num_args = 2, required = true, value_names = ["KEY", "VALUE"])]
+    conditions: Vec<String>,
+}
+
+impl GcMark {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let conditions = conditions(self.conditions).map_err(Failure::Usage)?;
+        let client = context.connect().await?;
+        Columns::of(client).await?.check_marking(&conditions).map_err(Failure::Usage)?;
+        let marked = client.gc_mark(&self.mark, conditions).await?;
+        match context.json {
+            true => context.output.json(&json!({ "count": marked })),
+            false => context.output.line(format_args!("New hashes marked: {marked}")),
+        }
+    }
+}
 
 /// Marks many unihashes that a garbage collection keeps, from standard input
 ///
@@ -29,7 +56,7 @@ impl GcMarkStream {
         let client = context.connect().await?;
         let count = mark_all(client, &self.mark, tokio::io::stdin()).await?;
         match context.json {
-            true => context.output.json(&Count { count }),
+            true => context.output.json(&json!({ "count": count })),
             false => context.output.line(format_args!("New hashes marked: {count}")),
         }
     }
@@ -72,19 +99,19 @@ async fn offers_mode(client: &mut Client) -> Result<bool, Failure> {
 
 async fn mark_singly(
     client: &mut Client,
-    marks: Vec<GcMark<'_>>,
+    marks: Vec<Marking<'_>>,
     counter: &ProgressBar,
 ) -> Result<u64, Failure> {
     let mut count = 0;
-    for GcMark { mark, conditions } in marks {
-        count += client.gc_mark(&mark, conditions).await?.count;
+    for Marking { mark, conditions } in marks {
+        count += client.gc_mark(&mark, conditions).await?;
         counter.inc(1);
     }
     Ok(count)
 }
 
 /// What to mark, up to the first line that makes no sense. Blank lines mean nothing.
-fn parse<'a>(mark: &'a str, columns: &Columns, lines: &[Line]) -> (Vec<GcMark<'a>>, Option<Failure>) {
+fn parse<'a>(mark: &'a str, columns: &Columns, lines: &[Line]) -> (Vec<Marking<'a>>, Option<Failure>) {
     let mut marks = Vec::with_capacity(lines.len());
     for line in lines {
         match parse_line(mark, columns, line) {
@@ -95,7 +122,7 @@ fn parse<'a>(mark: &'a str, columns: &Columns, lines: &[Line]) -> (Vec<GcMark<'a
     (marks, None)
 }
 
-fn parse_line<'a>(mark: &'a str, columns: &Columns, line: &Line) -> Result<Option<GcMark<'a>>, Failure> {
+fn parse_line<'a>(mark: &'a str, columns: &Columns, line: &Line) -> Result<Option<Marking<'a>>, Failure> {
     let words = words::split(&line.text).map_err(|reason| line.malformed(reason))?;
     let conditions = conditions(words).map_err(|reason| line.malformed(reason))?;
     if conditions.is_empty() {
@@ -103,7 +130,80 @@ fn parse_line<'a>(mark: &'a str, columns: &Columns, line: &Line) -> Result<Optio
     }
     let unusable = |reason| Failure::UsageLine { number: line.number, reason };
     columns.check_marking(&conditions).map_err(unusable)?;
-    line.sendable(GcMark { mark: mark.into(), conditions }).map(Some)
+    line.sendable(Marking { mark: mark.into(), conditions }).map(Some)
+}
+
+/// Tells how far a garbage collection is
+#[derive(Args, Debug)]
+pub(crate) struct GcStatus {}
+
+impl GcStatus {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let client = context.connect().await?;
+        let status = client.gc_status().await?;
+        if context.json {
+            return context.output.json(&status);
+        }
+        let Some(mark) = status.mark else { return context.output.line("No Garbage collection in progress") };
+        context.output.line(format_args!("Current Mark: {mark}"))?;
+        context.output.line(format_args!("Total hashes to keep: {}", status.keep))?;
+        context.output.line(format_args!("Total hashes to remove: {}", status.remove))
+    }
+}
+
+/// Removes the unihashes without the mark; this ends the garbage collection
+///
+/// Where nothing has the mark, everything would be removed. That is done only after a question on the terminal, or
+/// with --yes.
+#[derive(Args, Debug)]
+pub(crate) struct GcSweep {
+    /// Name of the collection as it was given to gc-mark
+    mark: String,
+    /// Sweep even where nothing would be kept
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl GcSweep {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        let client = context.connect().await?;
+        if !self.yes
+            && let Some(count) = removed_if_nothing_is_kept(client, &self.mark).await?
+        {
+            confirm(&self.mark, count).await?;
+        }
+        let removed = client.gc_sweep(&self.mark).await?;
+        match context.json {
+            true => context.output.json(&json!({ "count": removed })),
+            false => context.output.line(format_args!("Removed {removed} rows")),
+        }
+    }
+}
+
+/// The number of unihashes, if the sweep would remove all of them.
+async fn removed_if_nothing_is_kept(client: &mut Client, mark: &str) -> Result<Option<u64>, Failure> {
+    let status = client.gc_status().await?;
+    // The server refuses to sweep by another mark than the current one.
+    let is_current = status.mark.as_deref() == Some(mark);
+    Ok(Some(status.remove).filter(|count| is_current && status.keep == 0 && *count > 0))
+}
+
+async fn confirm(mark: &str, count: u64) -> Result<(), Failure> {
+    let consequence = format!("nothing has the mark '{mark}', so the sweep removes all {count} unihashes");
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::Unconfirmed(format!("{consequence}; use --yes if that is meant")));
+    }
+    let answer = tokio::task::spawn_blocking(move || {
+        write!(io::stderr(), "{consequence}. Continue? [y/N] ")?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(answer)
+    });
+    let answer = answer.await?.map_err(Failure::Input)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::Unconfirmed("not swept".to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -187,5 +287,17 @@ mod tests {
             let told = failure.to_string();
             assert!(told.starts_with("line 1 of standard input: ") && told.contains(named), "{told}");
         }
+    }
+
+    async fn asked(server: Answer) -> Option<u64> {
+        removed_if_nothing_is_kept(&mut client(&[server]), "M").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn sweep_is_confirmed_where_nothing_would_be_kept() {
+        assert_eq!(asked(|_| Some(r#"{"keep": 0, "remove": 7, "mark": "M"}"#.to_owned())).await, Some(7));
+        assert_eq!(asked(|_| Some(r#"{"keep": 1, "remove": 7, "mark": "M"}"#.to_owned())).await, None);
+        assert_eq!(asked(|_| Some(r#"{"keep": 0, "remove": 0, "mark": "M"}"#.to_owned())).await, None);
+        assert_eq!(asked(|_| Some(r#"{"keep": 0, "remove": 7, "mark": "N"}"#.to_owned())).await, None);
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::ClientError;
 use crate::reader::Reader;
-use crate::stream::mode::{Query, StreamMode};
+use crate::stream::{Query, StreamMode};
 use crate::writer::{Writer, check_queries};
 
 /// Sends batches of queries; from [`Client::batches`](crate::Client::batches).
@@ -55,6 +55,11 @@ impl<M: StreamMode> BatchSender<M> {
     /// [`ClientError::Unsendable`] if a query is not one line of at most 32 KiB, or the receiver was dropped:
     /// then none was sent. [`ClientError::Transport`] if the connection broke.
     pub async fn send<Q: Query<M>>(&mut self, queries: &[Q]) -> Result<(), ClientError> {
+        let outcome = self.try_send(queries).await;
+        self.writer.record(outcome)
+    }
+
+    async fn try_send<Q: Query<M>>(&mut self, queries: &[Q]) -> Result<(), ClientError> {
         check_queries(queries)?;
         if self.sizes.send(queries.len()).is_err() {
             return Err(ClientError::Unsendable("nobody receives the replies".to_owned()));
@@ -150,7 +155,7 @@ fn out_of_step(what: &str) -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GetLines;
+    use crate::stream::GetLines;
 
     /// What comes of lines after batches of these sizes were asked.
     fn count(sizes: &[usize], lines: &[&str]) -> Result<Vec<Vec<String>>, String> {

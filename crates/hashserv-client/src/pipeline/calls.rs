@@ -28,8 +28,8 @@ pub(crate) fn call_halves(writer: Writer, reader: Reader, framing: Framing) -> (
 
 impl CallSender {
     /// Sends requests that are answered in normal mode, which those that begin a stream mode are not. It
-    /// waits while the server takes no more, with no limit of its own: replies must be received meanwhile,
-    /// or both sides may wait for ever.
+    /// waits while the server takes no more, with no limit of its own: receive the
+    /// replies meanwhile (see [the module](crate::pipeline)), or both sides may wait forever.
     ///
     /// Not cancellation safe: if it is dropped before it is done, the pipeline can only be dropped.
     ///
@@ -37,6 +37,11 @@ impl CallSender {
     ///
     /// [`ClientError::Unsendable`], [`ClientError::Transport`]; the pipeline can then only be dropped.
     pub async fn send(&mut self, calls: &[Call<'_>]) -> Result<(), ClientError> {
+        let outcome = self.try_send(calls).await;
+        self.writer.record(outcome)
+    }
+
+    async fn try_send(&mut self, calls: &[Call<'_>]) -> Result<(), ClientError> {
         for call in calls {
             encode_message(call, self.framing, self.writer.pending())
                 .map_err(|error| ClientError::Unsendable(error.to_string()))?;
@@ -61,7 +66,7 @@ impl CallReceiver {
     }
 
     /// When anything last arrived on the connection; at first, when it was opened. It tells a reply that takes
-    /// long to come in from none at all, but for a message of a WebSocket, which arrives as a whole.
+    /// long to come in from none at all, except for a message of a WebSocket, which arrives as a whole.
     #[must_use]
     pub fn last_received(&self) -> Instant {
         self.reader.last_received()

@@ -1,0 +1,19 @@
+//! Credentials.
+
+use hashserv_protocol::Secret;
+
+/// User name and token to log in with. The token is never printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Name of the user.
+    pub username: String,
+    /// Token of the user.
+    pub token: Secret,
+}
+
+impl Login {
+    /// Credentials of a user.
+    pub fn new(username: impl Into<String>, token: impl Into<Secret>) -> Self {
+        Login { username: username.into(), token: token.into() }
+    }
+}
