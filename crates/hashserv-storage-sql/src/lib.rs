@@ -48,7 +48,8 @@ pub use sqlite::SqliteStorage;
 ///
 /// # Errors
 ///
-/// [`StorageError::Open`] where that fails, or this build lacks the backend.
+/// [`StorageError::WrongSetting`] for a name that is wrong in itself; [`StorageError::Open`] where opening fails, or
+/// this build lacks the backend.
 ///
 /// # Cancellation
 ///

@@ -41,6 +41,12 @@ pub enum InvalidDatabaseName {
     /// A database in memory would be another one for each connection.
     #[error("a database in memory is not supported: give the path of a file")]
     InMemory,
+    /// It begins like a URL, and its slashes are missing. It is not repeated, as it may hold a password.
+    #[error(
+        "the name begins like a URL and lacks its two slashes: give postgresql://USER@HOST/NAME or sqlite:///PATH; a \
+         file of such a name is given as ./NAME"
+    )]
+    MissingSlashes,
     /// No backend has this scheme.
     #[error("databases of the kind {0}:// are not supported: give a path, sqlite://PATH or postgresql://…")]
     Scheme(String),
@@ -72,8 +78,16 @@ impl FromStr for DatabaseName {
 
     fn from_str(text: &str) -> Result<Self, InvalidDatabaseName> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return sqlite_file(text);
+            return if lacks_slashes(text) {
+                Err(InvalidDatabaseName::MissingSlashes)
+            } else {
+                sqlite_file(text)
+            };
         };
+        if !is_scheme(scheme) {
+            // A URL within a mistyped one, say: what precedes it may hold a password.
+            return Err(InvalidDatabaseName::Scheme("***".to_owned()));
+        }
         match scheme.split('+').next().unwrap_or(scheme) {
             // SQLAlchemy ends the (empty) host name with a slash; the path comes after it.
             "sqlite" => sqlite_file(rest.strip_prefix('/').unwrap_or(rest)),
@@ -81,6 +95,18 @@ impl FromStr for DatabaseName {
             _ => Err(InvalidDatabaseName::Scheme(scheme.to_owned())),
         }
     }
+}
+
+/// Returns whether the text is a mistyped URL: it begins with a scheme of ours, or with any and holds a user.
+fn lacks_slashes(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let kind = scheme.split('+').next().unwrap_or(scheme).to_ascii_lowercase();
+    is_scheme(scheme) && (["sqlite", "postgres", "postgresql"].contains(&&*kind) || rest.contains('@'))
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte))
 }
 
 fn sqlite_file(path: &str) -> Result<DatabaseName, InvalidDatabaseName> {
@@ -173,6 +199,26 @@ mod tests {
         }
         let error = "mysql://u:secret@h/db".parse::<DatabaseName>().unwrap_err();
         assert!(error.to_string().contains("mysql://") && !error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn url_without_its_slashes_is_no_file() {
+        for text in [
+            "postgresql:/u:secret@h/x",
+            "postgresql:u:secret@h/x",
+            "PostgreSQL:/u:secret@h/x",
+            "postgres+asyncpg:/u:secret@h/x",
+            "postgresq:/u:secret@h/x",
+            "u:secret@h/x",
+            "sqlite:/secret.db",
+            "postgresql:/u:secret@h://x",
+        ] {
+            let error = text.parse::<DatabaseName>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+        for text in ["./postgresql:/u:x@h", "/a:b@c.db", "a:b.db", "C:hash.db"] {
+            assert_eq!(text.parse(), Ok(DatabaseName::sqlite(text)), "{text}");
+        }
     }
 
     #[test]

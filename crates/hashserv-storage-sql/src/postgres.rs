@@ -111,18 +111,19 @@ impl PostgresStorage {
     ///
     /// # Errors
     ///
-    /// [`StorageError::Open`] where that fails, after the time that the options give an unreachable server.
+    /// [`StorageError::WrongSetting`] for a URL that is wrong in itself; [`StorageError::Open`] where opening fails,
+    /// after the time that the options give an unreachable server.
     ///
     /// # Cancellation
     ///
     /// May be dropped at any time: what was created or upgraded by then is complete in itself.
     pub async fn open(url: &str, options: &Options) -> Result<Self, StorageError> {
         let name: DatabaseName = url.parse().map_err(|source: crate::name::InvalidDatabaseName| {
-            StorageError::Open { what: "of that name".to_owned(), source: source.into() }
+            StorageError::WrongSetting { what: "of that name".to_owned(), source: source.into() }
         })?;
         let Place::Postgres(url) = name.place() else {
             let source = "it is not one of PostgreSQL".into();
-            return Err(StorageError::Open { what: name.to_string(), source });
+            return Err(StorageError::WrongSetting { what: name.to_string(), source });
         };
         let server = Arc::new(Server::new(url, options)?);
         let mut connection = server.connect_at_start(options.connect_timeout).await?;

@@ -29,6 +29,16 @@ pub enum StorageError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The setting that names the database is wrong in itself: no other attempt can succeed with it. `what` is the
+    /// name, with secrets masked.
+    #[error("cannot open the database {what}")]
+    WrongSetting {
+        /// The database, as it was named.
+        what: String,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The database failed to do what it was asked.
     #[error("the database failed")]
     Backend(#[source] Box<dyn Error + Send + Sync>),

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{Failure, is_of_connection, timed_out};
-use super::url::Url;
+use super::url::{Url, check_place};
 use crate::name::masked;
 use crate::options::Options;
 
@@ -76,11 +76,11 @@ impl Server {
     /// Reads a URL of the scheme `postgresql`; what it does not tell is taken from `PG*` in the environment.
     pub(crate) fn new(url: &str, options: &Options) -> Result<Self, StorageError> {
         let name = masked(url);
-        let url = Url::read(url, &name)
-            .map_err(|source| StorageError::Open { what: name.clone(), source: source.into() })?;
-        let connect: PgConnectOptions = url.text.parse().map_err(|source: sqlx::Error| {
-            StorageError::Open { what: name.clone(), source: Plain(source).into() }
-        })?;
+        let wrong = |source| StorageError::WrongSetting { what: name.clone(), source };
+        let url = Url::read(url, &name).map_err(|source| wrong(source.into()))?;
+        let connect: PgConnectOptions =
+            url.text.parse().map_err(|source: sqlx::Error| wrong(Plain(source).into()))?;
+        check_place(connect.get_host(), connect.get_port()).map_err(|source| wrong(source.into()))?;
         let mut connect = connect.disable_statement_logging();
         if connect.get_application_name().is_none() {
             connect = connect.application_name("hashserv");
@@ -182,6 +182,7 @@ impl<E: Borrow<sqlx::Error>> fmt::Display for Plain<E> {
         match self.0.borrow() {
             sqlx::Error::Database(error) => f.write_str(error.message()),
             sqlx::Error::Io(error) => error.fmt(f),
+            sqlx::Error::Configuration(error) => error.fmt(f),
             error => error.fmt(f),
         }
     }
@@ -224,6 +225,37 @@ mod tests {
         assert!(!format!("{credentials:?}").contains("n3w"));
         let error = Server::new("postgresql://user:old@h:port/db", &Options::default()).unwrap_err();
         assert!(!format!("{error:?} {error}").contains("old"));
+    }
+
+    #[test]
+    fn url_that_no_attempt_can_succeed_with_is_a_wrong_setting() {
+        for (url, reason) in [
+            ("postgresql://u@h:99999/db", "invalid port number"),
+            ("postgresql://u@h:0/db", "the port must be 1 to 65535"),
+            ("postgresql://u@[::g]:5432/db", "invalid IPv6 address"),
+            ("postgresql://u@h/db?port=70000", "the URL's parameter port must be a number from 1 to 65535"),
+            ("postgresql://u@h/db?sslmode=bogus", "the URL's parameter sslmode must be one of disable, "),
+            ("postgresql://u@h/db?ssl=foo", "the URL's parameter ssl must be one of disable, "),
+            ("postgresql://u@h/db?other=1", "the URL's parameter other is not supported"),
+            ("postgresql://u@a,b/db", "several hosts are not supported"),
+            ("postgresql://u@a:1,b:2/db", "several hosts are not supported"),
+            ("postgresql://u@h/db?host=a,b", "several hosts are not supported"),
+        ] {
+            match Server::new(url, &Options::default()).unwrap_err() {
+                StorageError::WrongSetting { source, .. } => {
+                    assert!(source.to_string().starts_with(reason), "{url}: {source}");
+                }
+                error => panic!("{url}: {error:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn part_of_a_password_is_not_shown_as_a_value() {
+        for url in ["postgresql://u:1?sslmode=secret@h/db", "postgresql://u:1?port=secret@h/db"] {
+            let error = Server::new(url, &Options::default()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
     }
 
     #[test]

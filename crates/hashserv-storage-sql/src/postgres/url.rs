@@ -50,15 +50,66 @@ pub(crate) struct Url {
     pub(crate) pooled: bool,
 }
 
-/// The URL has a parameter that means nothing to us, and might matter.
+/// Values of `sslmode`.
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// A URL that no database can be reached by. No value is repeated: part of a password may look like one.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the URL's parameter {0} is not supported: remove it")]
-pub(crate) struct UnknownParameter(String);
+pub(crate) enum WrongUrl {
+    /// The parameter means nothing to us, and might matter.
+    #[error("the URL's parameter {0} is not supported: remove it")]
+    UnknownParameter(String),
+    #[error("the URL's parameter {0} must be one of {modes}", modes = SSL_MODES.join(", "))]
+    SslMode(&'static str),
+    #[error("the URL's parameter port must be a number from 1 to 65535")]
+    PortParameter,
+    #[error("the port must be 1 to 65535")]
+    Port,
+    #[error("several hosts are not supported: name one, or an address that leads to the database in charge")]
+    SeveralHosts,
+}
+
+/// Checks where a URL leads to, as the driver has read it.
+pub(crate) fn check_place(host: &str, port: u16) -> Result<(), WrongUrl> {
+    match port {
+        // In the path of a socket a comma is one.
+        _ if host.contains(',') && !host.starts_with('/') => Err(WrongUrl::SeveralHosts),
+        0 => Err(WrongUrl::Port),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the value of a parameter. One with percent-encoding is left to the driver.
+fn check_value(name: &str, value: &str) -> Result<(), WrongUrl> {
+    let is_given = !value.contains('%');
+    match name {
+        "ssl" | "sslmode" | "ssl-mode" if is_given && !SSL_MODES.contains(&&*value.to_ascii_lowercase()) => {
+            Err(WrongUrl::SslMode(if name == "ssl" { "ssl" } else { "sslmode" }))
+        }
+        "port" if value.contains(',') => Err(WrongUrl::SeveralHosts),
+        "port" if is_given && !value.parse::<u16>().is_ok_and(|port| port > 0) => {
+            Err(WrongUrl::PortParameter)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether the part of a URL between `//` and the path names several hosts.
+fn has_several_hosts(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    // What precedes an @ that comes later belongs to a password.
+    !rest[authority.len()..].contains('@') && hosts.contains(',')
+}
 
 impl Url {
     /// Translates the parameters of a URL. The error has only a name that stands in `shown`, the URL without secrets:
     /// part of a password may look like a parameter.
-    pub(crate) fn read(url: &str, shown: &str) -> Result<Self, UnknownParameter> {
+    pub(crate) fn read(url: &str, shown: &str) -> Result<Self, WrongUrl> {
+        if has_several_hosts(url) {
+            return Err(WrongUrl::SeveralHosts);
+        }
         let Some((head, query)) = url.split_once('?') else {
             return Ok(Url { text: url.to_owned(), pooled: false });
         };
@@ -66,6 +117,7 @@ impl Url {
         let mut pooled = false;
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            check_value(name, value)?;
             let name = RENAMED.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours);
             if name == STATEMENTS {
                 pooled = value.parse() == Ok(0);
@@ -73,7 +125,7 @@ impl Url {
                 continue;
             } else if !KNOWN.contains(&name) && name != "options" && !name.starts_with("options[") {
                 let name = if shown.contains(name) { name } else { "***" };
-                return Err(UnknownParameter(name.to_owned()));
+                return Err(WrongUrl::UnknownParameter(name.to_owned()));
             }
             parameters.push(format!("{name}={value}"));
         }
@@ -85,7 +137,7 @@ impl Url {
 mod tests {
     use super::*;
 
-    fn read(url: &str) -> Result<Url, UnknownParameter> {
+    fn read(url: &str) -> Result<Url, WrongUrl> {
         Url::read(url, &crate::name::masked(url))
     }
 
@@ -115,13 +167,13 @@ mod tests {
             "postgresql://h/db?user=u&options[jit]=off"
         );
         let error = read("postgresql://h/db?sslpassword=topsecret").err();
-        assert_eq!(error, Some(UnknownParameter("sslpassword".to_owned())));
+        assert_eq!(error, Some(WrongUrl::UnknownParameter("sslpassword".to_owned())));
     }
 
     #[test]
     fn a_password_that_looks_like_parameters_is_not_shown() {
         for url in ["postgresql://u:1?secret@h/db", "postgresql://u:1?secret=2@h/db"] {
-            assert_eq!(read(url).err(), Some(UnknownParameter("***".to_owned())), "{url}");
+            assert_eq!(read(url).err(), Some(WrongUrl::UnknownParameter("***".to_owned())), "{url}");
         }
     }
 }
