@@ -1,17 +1,17 @@
 //! The command line and the environment as they are given.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgGroup, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgGroup, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use hashserv_protocol::Address;
 
-use crate::values::{LogLevel, SynchronousMode, duration, number, positive_duration};
-use crate::words::{options_of_list, without_empty_values};
+use crate::values::{LogLevel, SynchronousMode, duration, number, positive_duration, yes_or_no};
+use crate::words::{name_variable, options_of_list, without_empty_values};
 
 /// Default address to listen on.
 pub(crate) const DEFAULT_BIND: &str = "unix://./hashserver.sock";
@@ -29,29 +29,34 @@ const POOL_SIZES: RangeInclusive<u64> = 5..=100;
 /// Id of the options of which one gives the token for the upstream.
 const UPSTREAM_TOKEN: &str = "upstream_token_source";
 
+/// Paragraphs are one line each: clap wraps them to the width of the terminal.
 const AFTER_HELP: &str = "\
 Addresses:
-  unix://PATH                unix domain socket
-  HOST:PORT, [IPV6]:PORT     TCP
-  ws://HOST[:PORT][/PATH]    WebSocket
-  wss://HOST[:PORT][/PATH]   WebSocket over TLS
+  unix://PATH: unix domain socket
+  HOST:PORT, [IPV6]:PORT: TCP
+  ws://HOST[:PORT][/PATH]: WebSocket
+  wss://HOST[:PORT][/PATH]: WebSocket over TLS
+
 To bind, HOST may be empty (all addresses, IPv4 and IPv6) and PORT may be 0 (the system picks one).
 
 Permissions:
-  @read        look hashes up, read statistics
-  @report      have reports recorded
-  @db-admin    remove entries, collect garbage, read database figures
-  @user-admin  manage users, act as another user (never for anonymous clients)
-  @all         everything, now and in future (never for anonymous clients)
-  @none        nothing
+  @read: look hashes up, read statistics
+  @report: have reports recorded
+  @db-admin: remove entries, collect garbage, read database figures
+  @user-admin: manage users, act as another user (never for anonymous clients)
+  @all: everything, now and in future (never for anonymous clients)
+  @none: nothing
 
-An option wins over its variable. An empty value of either means the default; for --anon-perms it means no
-permission. Times are seconds, or have a unit: 500ms, 5s, 2m, 1h.
+An option wins over its variable. An empty value of either means the default; for --anon-perms it means no \
+permission. HASHSERVER_READ_ONLY is 1, true, yes or on, or 0, false, no or off. Times are seconds, or have a unit: \
+500ms, 5s, 2m, 1h.
 
-The server prints 'Listening on ADDRESS' to standard error once it accepts connections. SIGTERM, SIGINT
-and SIGQUIT stop it, a second one of them at once; SIGHUP makes it read its certificate again, as it does
-by itself within a minute after the files changed. The exit status is 0 after a stop, 1 where it cannot
-start or was stopped at once, 2 for a wrong setting, on the command line or in the environment.";
+The server prints 'Listening on ADDRESS' to standard error once it accepts connections. SIGTERM, SIGINT and SIGQUIT \
+stop it, a second one after a second or more at once; SIGHUP makes it read its certificate again, as it does by itself \
+within a minute after the files changed.
+
+The exit status is 0 after a stop, 1 where it cannot start, lost its database or was stopped at once, 2 for a wrong \
+setting, on the command line or in the environment.";
 
 /// Hash equivalence server for the Yocto Project.
 ///
@@ -165,7 +170,7 @@ pub(crate) struct Arguments {
     pub(crate) upstream_ca: Option<PathBuf>,
 
     /// Record nothing that clients send; an up-to-date database file need not be writable
-    #[arg(short, long, env = "HASHSERVER_READ_ONLY", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "HASHSERVER_READ_ONLY", value_parser = yes_or_no)]
     pub(crate) read_only: bool,
 
     /// Permissions of clients that have not logged in, separated by commas or blanks
@@ -272,17 +277,38 @@ impl Arguments {
     fn parse_by(command: Command, words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let (command, mut words) = without_empty_values(command, words);
         let variable = command.get_arguments().find(|argument| argument.get_id() == "bind");
-        let variable = variable.and_then(|bind| std::env::var(bind.get_env()?).ok());
-        let command = command.mut_arg("bind", |bind| bind.env(None));
-        let mut matches = command.clone().try_get_matches_from(&words)?;
+        let variable = variable.and_then(|bind| std::env::var_os(bind.get_env()?));
+        let mut command = command.mut_arg("bind", |bind| bind.env(None));
+        let mut matches = parse(&command, &words)?;
         if let Some(list) = variable
             && matches.value_source("bind") == Some(ValueSource::DefaultValue)
         {
-            words.extend(options_of_list("--bind", &list));
-            matches = command.try_get_matches_from(&words)?;
+            words.extend(addresses_of_variable(&mut command, &list)?);
+            matches = parse(&command, &words)
+                .map_err(|error| name_variable(error, &Arguments::command(), &words[..1]))?;
         }
         Arguments::from_arg_matches(&matches)
     }
+}
+
+fn parse(command: &Command, words: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    command.clone().try_get_matches_from(words).map_err(|error| name_variable(error, command, words))
+}
+
+/// Returns the addresses of the variable, as options.
+///
+/// # Errors
+///
+/// Where it names none: the server would listen elsewhere than was meant.
+fn addresses_of_variable(command: &mut Command, list: &OsStr) -> Result<Vec<OsString>, clap::Error> {
+    let Some(text) = list.to_str() else {
+        return Err(command.error(ErrorKind::InvalidUtf8, "--bind: HASHSERVER_BIND is not UTF-8"));
+    };
+    let options = options_of_list("--bind", text);
+    if options.is_empty() {
+        return Err(command.error(ErrorKind::ValueValidation, "--bind: HASHSERVER_BIND names no address"));
+    }
+    Ok(options)
 }
 
 #[cfg(test)]

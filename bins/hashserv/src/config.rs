@@ -1,6 +1,6 @@
 //! Configuration of the server, resolved from the command line and the environment.
 
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 
 use hashserv_protocol::Address;
 use hashserv_server::Limits;
@@ -10,6 +10,7 @@ use tracing::Level;
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
+use crate::logins::{check_token, check_user};
 use crate::memory::cache_entries;
 use crate::upstream::UpstreamConfig;
 
@@ -41,6 +42,8 @@ impl Config {
     /// Works out what the arguments mean.
     pub(crate) fn resolve(arguments: Arguments) -> Result<Self, StartError> {
         let database: DatabaseName = arguments.database.parse()?;
+        check_addresses(&arguments)?;
+        check_administrator(&arguments)?;
         Ok(Config {
             upstream: UpstreamConfig::resolve(&arguments)?,
             reuseport: arguments.reuseport,
@@ -67,6 +70,43 @@ impl Config {
             database,
         })
     }
+}
+
+/// Makes sure that each address is listened on once.
+fn check_addresses(arguments: &Arguments) -> Result<(), StartError> {
+    let addresses = &arguments.bind;
+    for (index, second) in addresses.iter().enumerate() {
+        if let Some(first) = addresses[..index].iter().find(|first| is_same(first, second)) {
+            return Err(StartError::SameAddress { first: first.clone(), second: second.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether both addresses cannot be listened on at once, as far as they tell.
+fn is_same(first: &Address, second: &Address) -> bool {
+    match (first, second) {
+        (Address::Unix(first), Address::Unix(second)) => {
+            first == second || absolute(first).ok().is_some_and(|path| absolute(second).ok() == Some(path))
+        }
+        (
+            Address::Tcp(first) | Address::WebSocket { host: first, .. },
+            Address::Tcp(second) | Address::WebSocket { host: second, .. },
+        ) => {
+            // The system picks another port each time.
+            let is_fixed = first.port.is_some_and(|port| port != 0);
+            let is_any = first.name.is_empty() || second.name.is_empty();
+            is_fixed && first.port == second.port && (is_any || first.name == second.name)
+        }
+        _ => false,
+    }
+}
+
+/// Makes sure that the administrator can log in.
+fn check_administrator(arguments: &Arguments) -> Result<(), StartError> {
+    let (name, password) = (&arguments.admin_user, &arguments.admin_password);
+    name.as_deref().map_or(Ok(()), |name| check_user("--admin-user", name))?;
+    password.as_deref().map_or(Ok(()), |password| check_token("--admin-password", password))
 }
 
 fn certificate(arguments: &Arguments, database: &DatabaseName) -> Certificate {
@@ -147,6 +187,42 @@ mod tests {
         let config = resolve(&["--admin-user", "admin", "--admin-password", "secret"]).unwrap();
         assert!(!format!("{config:?}").contains("secret"));
         assert_eq!(config.admin.unwrap().name, "admin");
+    }
+
+    #[test]
+    fn an_administrator_that_could_never_log_in_is_refused() {
+        let (name, password) = ("x".repeat(1025), "s".repeat(4097));
+        for (name, password, option) in [
+            (&*name, "secret", "--admin-user: a name has 1024 bytes at most"),
+            ("a b", "secret", "--admin-user: a name has no blanks"),
+            ("admin\n", "secret", "--admin-user: a name has no blanks"),
+            ("admin", &password, "--admin-password: a token has 4096 bytes at most"),
+        ] {
+            let message = resolve(&["--admin-user", name, "--admin-password", password]).unwrap_err();
+            assert!(message.starts_with(option) && !message.contains("sss"), "{message}");
+        }
+        assert!(resolve(&["--admin-user", &name[1..], "--admin-password", &password[1..]]).is_ok());
+    }
+
+    #[test]
+    fn one_address_is_bound_once() {
+        for (first, second, same) in [
+            ("127.0.0.1:8686", "127.0.0.1:8686", true),
+            ("127.0.0.1:8686", "ws://127.0.0.1:8686/x", true),
+            (":8686", "wss://localhost:8686", true),
+            ("unix://a.sock", "unix://./a.sock", true),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("ws://", "ws://", false),
+            ("127.0.0.1:8686", "127.0.0.1:8687", false),
+            ("127.0.0.1:8686", "127.0.0.2:8686", false),
+            ("unix://a.sock", "unix://b.sock", false),
+        ] {
+            let result = resolve(&["--bind", first, "--bind", second]);
+            assert_eq!(result.is_err(), same, "{first} {second}");
+            if let Err(message) = result {
+                assert!(message.starts_with("--bind: ") && !message.contains("another server"), "{message}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reasons why the server cannot start.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -8,6 +9,8 @@ use hashserv_service::{ServiceError, UnknownPermissions};
 use hashserv_storage::StorageError;
 use hashserv_storage_sql::InvalidDatabaseName;
 use hashserv_transport::TransportError;
+
+use crate::threads::MAX_WORKER_THREADS;
 
 /// Reason why the server cannot start, for a person.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,14 @@ pub(crate) enum StartError {
     UpstreamTokenFile { path: PathBuf, source: io::Error },
     #[error("the file for the token of the upstream is empty: {}", .0.display())]
     EmptyTokenFile(PathBuf),
+    #[error("--upstream-token-file: {} {problem}", path.display())]
+    WrongTokenFile { path: PathBuf, problem: &'static str },
+    #[error("{option}: {problem}")]
+    Login { option: &'static str, problem: String },
+    #[error("--upstream: {address} {problem}")]
+    Upstream { address: Address, problem: &'static str },
+    #[error("--bind: {first} and {second} are one and the same; name each address once")]
+    SameAddress { first: Address, second: Address },
     #[error("--upstream-ca")]
     UpstreamCa(#[source] TransportError),
     #[error("--database")]
@@ -33,10 +44,25 @@ pub(crate) enum StartError {
          or leave it out", needed >> 30, memory >> 30
     )]
     TooManyEntries { entries: usize, needed: u64, memory: u64 },
+    #[error("--tls-dir: no self-signed certificate can be read from {} or made there; name a folder that the server may write to, or give \
+             a certificate by --tls-cert and --tls-key", directory.display())]
+    TlsDirectory { directory: PathBuf, source: TransportError },
     #[error("cannot create or update administrator {name:?}")]
     Admin { name: String, source: ServiceError },
+    #[error("--database: {} is a directory; name a file in it", .0.display())]
+    DatabaseIsDirectory(PathBuf),
+    #[error("--read-only: the database {} does not exist and cannot be made here; start the server once where it may \
+             write to the folder, which makes the database", path.display())]
+    MissingDatabase { path: PathBuf, source: StorageError },
+    #[error(
+        "--admin-user: to keep the administrator the database must be writable, also with --read-only; leave the \
+             option out where the administrator is in the database already"
+    )]
+    ReadOnlyAdmin(#[source] StorageError),
+    #[error("--database")]
+    DatabaseSetting(#[source] StorageError),
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(StorageError),
     #[error(transparent)]
     Transport(#[from] TransportError),
     #[error(
@@ -49,13 +75,30 @@ pub(crate) enum StartError {
          is there now"
     )]
     DatabaseLost,
+    #[error("stopped at once by a second signal; requests may be left unanswered")]
+    SecondSignal,
+    #[error(
+        "TOKIO_WORKER_THREADS: {0:?} is no number from 1 to {MAX_WORKER_THREADS}; leave the variable out for as many \
+             threads as there are processors"
+    )]
+    WorkerThreads(OsString),
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
 }
 
+impl From<StorageError> for StartError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::WrongSetting { .. } => StartError::DatabaseSetting(error),
+            error => StartError::Storage(error),
+        }
+    }
+}
+
 impl StartError {
     /// The exit status: 2 for a setting that is wrong in itself, wherever it stands, which only a person can
-    /// mend; 1 for what may be otherwise at the next start, files included that a setting names.
+    /// mend; 1 for what may be otherwise at the next start, files included that a setting names and that cannot be
+    /// read. What was read and can never do, such as a key of another certificate, is a wrong setting too.
     pub(crate) fn status(&self) -> u8 {
         match self {
             StartError::ReadOnlyUpstream
@@ -63,12 +106,24 @@ impl StartError {
             | StartError::DatabaseName(_)
             | StartError::Permissions(_)
             | StartError::AnonymousPermission(_)
+            | StartError::WrongTokenFile { .. }
+            | StartError::Login { .. }
+            | StartError::Upstream { .. }
+            | StartError::SameAddress { .. }
+            | StartError::DatabaseSetting(_)
+            | StartError::WorkerThreads(_)
+            | StartError::Transport(TransportError::KeyMismatch { .. })
             | StartError::TooManyEntries { .. } => 2,
             StartError::UpstreamTokenFile { .. }
             | StartError::EmptyTokenFile(_)
             | StartError::UpstreamCa(_)
             | StartError::TooFewFiles { .. }
             | StartError::DatabaseLost
+            | StartError::DatabaseIsDirectory(_)
+            | StartError::MissingDatabase { .. }
+            | StartError::ReadOnlyAdmin(_)
+            | StartError::TlsDirectory { .. }
+            | StartError::SecondSignal
             | StartError::Admin { .. }
             | StartError::Storage(_)
             | StartError::Transport(_)

@@ -1,5 +1,6 @@
 //! The parts wired together, from start to stop.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hashserv_server::Server;
@@ -39,11 +40,12 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     let mut keeper = tls.map(Keeper::new);
     keeper.iter_mut().for_each(Keeper::warn_of_time);
     let stop = CancellationToken::new();
-    tokio::spawn(signals.handle(stop.clone(), keeper));
+    let handling = tokio::spawn(signals.handle(stop.clone(), keeper));
     let serving = Server::new(Arc::clone(&service), config.limits).run(listeners, stop);
     tokio::select! {
         () = serving => Ok(()),
         // Nothing can be stored any more: the end of the process closes all connections without a reply.
+        _ = handling => Err(StartError::SecondSignal),
         () = service.lost() => Err(StartError::DatabaseLost),
     }
 }
@@ -66,18 +68,37 @@ async fn service(config: &Config) -> Result<Service, StartError> {
 
 /// Opens the database. A read-only server opens it to be read, unless an administrator is to be written, or
 /// the file must be created or upgraded first: read-only is what clients get, and old databases are served too.
-async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StorageError> {
+async fn open_database(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
     let database: &DatabaseName = &config.database;
     let writable = &config.database_options;
-    if !config.service.read_only || config.admin.is_some() {
-        return open(database, writable).await;
+    if let Some(path) = database.sqlite_path().filter(|path| path.is_dir()) {
+        return Err(StartError::DatabaseIsDirectory(path.to_owned()));
+    }
+    if !config.service.read_only {
+        return Ok(open(database, writable).await?);
+    }
+    if config.admin.is_some() {
+        return open(database, writable).await.map_err(|error| match error {
+            StorageError::Open { .. } if database.sqlite_path().is_some() => StartError::ReadOnlyAdmin(error),
+            error => error.into(),
+        });
     }
     match open(database, &Options { read_only: true, ..writable.clone() }).await {
         Ok(storage) => Ok(storage),
-        // PostgreSQL has done what is possible.
-        Err(error) if database.sqlite_path().is_none() => Err(error),
-        Err(error) => open(database, writable).await.map_err(|_| error),
+        Err(error) => match database.sqlite_path() {
+            // PostgreSQL has done what is possible.
+            None => Err(error.into()),
+            Some(path) => open(database, writable).await.map_err(|failure| unmade(path, error, failure)),
+        },
     }
+}
+
+/// Returns the error of a file that can neither be opened to be read, nor be made or upgraded.
+fn unmade(path: &Path, reading: StorageError, writing: StorageError) -> StartError {
+    if path.exists() {
+        return reading.into();
+    }
+    StartError::MissingDatabase { path: path.to_owned(), source: writing }
 }
 
 async fn listen(config: &Config, tls: Option<Arc<ServerTls>>) -> Result<Vec<Listener>, StartError> {

@@ -1,13 +1,19 @@
 //! Signals that stop the server or make it read its certificate again.
 
 use std::future::pending;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::error::StartError;
 use crate::tls::{CHECK_INTERVAL, Keeper};
+
+/// Time after the first signal to stop in which further ones are the same request: supervisors signal a process and
+/// its group, and terminals do it beside them.
+const REPETITION_TIME: Duration = Duration::from_secs(1);
 
 /// The signals, caught from their making on.
 pub(crate) struct Signals {
@@ -30,6 +36,17 @@ impl Stopping {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
             _ = self.quit.recv() => {}
+        }
+    }
+
+    /// Waits for one of them that comes after the time; others before it count for nothing.
+    async fn asked_after(&mut self, time: Duration) {
+        let begin = Instant::now();
+        loop {
+            self.asked().await;
+            if begin.elapsed() >= time {
+                return;
+            }
         }
     }
 }
@@ -58,7 +75,8 @@ impl Signals {
         Ok(Signals { stopping, hang_up: catch(SignalKind::hangup())? })
     }
 
-    /// Stops the server on the first signal that asks for it. A second one ends the process at once.
+    /// Stops the server on the first signal that asks for it; returns on a second one, which is to end the process at
+    /// once.
     pub(crate) async fn handle(mut self, stop: CancellationToken, certificate: Option<Keeper>) {
         let reloading = async {
             match certificate {
@@ -74,9 +92,7 @@ impl Signals {
         }
         info!("stopping");
         stop.cancel();
-        self.stopping.asked().await;
-        error!("stopped at once by a second signal; requests may be left unanswered");
-        std::process::exit(1);
+        self.stopping.asked_after(REPETITION_TIME).await;
     }
 }
 

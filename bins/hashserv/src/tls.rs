@@ -19,9 +19,8 @@ pub(crate) fn certificate(config: &Config) -> Result<Option<Arc<ServerTls>>, Sta
     }
     let tls = match &config.certificate {
         Certificate::Files { chain, key } => ServerTls::from_files(chain, key)?,
-        Certificate::SelfSigned { directory } => {
-            ServerTls::self_signed(directory, &names(&config.addresses))?
-        }
+        Certificate::SelfSigned { directory } => ServerTls::self_signed(directory, &names(&config.addresses))
+            .map_err(|source| StartError::TlsDirectory { directory: directory.clone(), source })?,
     };
     Ok(Some(Arc::new(tls)))
 }

@@ -1,6 +1,6 @@
 //! The upstream, worked out from the command line and the environment.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hashserv_protocol::{Address, Host};
@@ -10,6 +10,7 @@ use hashserv_upstream::{ClientUpstream, UpstreamOptions};
 
 use crate::arguments::Arguments;
 use crate::error::StartError;
+use crate::logins::{check_token, check_user, read_token};
 
 /// The server that is asked what is not known here.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ impl UpstreamConfig {
         if arguments.read_only {
             return Err(StartError::ReadOnlyUpstream);
         }
+        check_address(&address)?;
         if arguments.bind.iter().any(|own| is_same(own, &address)) {
             return Err(StartError::OwnUpstream(address));
         }
@@ -53,6 +55,12 @@ impl UpstreamConfig {
 
 /// Returns user and token. The command line has both or none, and one token.
 fn login(arguments: &Arguments) -> Result<Option<(String, String)>, StartError> {
+    if let Some(name) = &arguments.upstream_user {
+        check_user("--upstream-user", name)?;
+    }
+    if let Some(token) = &arguments.upstream_token {
+        check_token("--upstream-token", token)?;
+    }
     let token = match (&arguments.upstream_token, &arguments.upstream_token_file) {
         (Some(token), _) => Some(token.clone()),
         (None, Some(path)) => Some(read_token(path)?),
@@ -61,11 +69,15 @@ fn login(arguments: &Arguments) -> Result<Option<(String, String)>, StartError> 
     Ok(arguments.upstream_user.clone().zip(token))
 }
 
-fn read_token(path: &Path) -> Result<String, StartError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| StartError::UpstreamTokenFile { path: path.to_owned(), source })?;
-    let token = text.trim();
-    if token.is_empty() { Err(StartError::EmptyTokenFile(path.to_owned())) } else { Ok(token.to_owned()) }
+/// Makes sure that there can be a server at the address.
+fn check_address(address: &Address) -> Result<(), StartError> {
+    let (Address::Tcp(host) | Address::WebSocket { host, .. }) = address else { return Ok(()) };
+    let problem = match host {
+        Host { name, .. } if name.is_empty() => "names no host",
+        Host { port: Some(0), .. } => "has the port 0, at which no server can be reached",
+        _ => return Ok(()),
+    };
+    Err(StartError::Upstream { address: address.clone(), problem })
 }
 
 /// Returns whether a client that asks at `upstream` reaches the listener at `own`, as far as the addresses tell.
@@ -155,6 +167,39 @@ mod tests {
         assert!(resolve(&both).unwrap_err().contains("cannot be used with"));
         std::fs::write(file, "\n").unwrap();
         assert!(resolve(&from_file).unwrap_err().contains("is empty"));
+    }
+
+    #[test]
+    fn file_with_anything_but_one_token_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let file = path.to_str().unwrap();
+        let arguments = ["-u", "h:1", "--upstream-user", "me", "--upstream-token-file", file];
+        let long = "x".repeat(4097);
+        for (contents, problem) in [
+            (b"secret\nsecond\n".as_slice(), "has several lines"),
+            (long.as_bytes(), "more than 4,096 bytes"),
+            (&b"x\n".repeat(100_000), "more than 4,096 bytes"),
+            (b"\xFF\xFE", "is not UTF-8"),
+        ] {
+            std::fs::write(&path, contents).unwrap();
+            let message = resolve(&arguments).unwrap_err();
+            assert!(message.contains(problem) && !message.contains("secret"), "{message}");
+        }
+        std::fs::write(&path, format!("{}\r\n", &long[1..])).unwrap();
+        assert!(resolve(&arguments).is_ok());
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(resolve(&arguments).unwrap_err().contains("it is no regular file"));
+    }
+
+    #[test]
+    fn address_where_no_server_can_be_is_refused() {
+        for address in [":1", "ws://", "wss://:443/x", "h:0", "ws://h:0"] {
+            let message = resolve(&["-u", address]).unwrap_err();
+            assert!(message.starts_with(&format!("--upstream: {address} ")), "{message}");
+        }
+        assert!(resolve(&["-u", "ws://h"]).is_ok(), "WebSockets have a default port");
     }
 
     #[test]

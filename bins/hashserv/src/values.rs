@@ -56,6 +56,15 @@ impl From<SynchronousMode> for Synchronous {
     }
 }
 
+/// Parses a clear yes or a clear no, in any case. Anything else might be meant as either.
+pub(crate) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match &*text.to_ascii_lowercase() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected 1, true, yes or on, or 0, false, no or off".to_owned()),
+    }
+}
+
 /// Returns a parser of numbers within bounds.
 pub(crate) fn number(bounds: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(bounds)

@@ -4,7 +4,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use clap::{Arg, Command};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, Error};
 
 /// Id of the option whose empty value is no default.
 const PERMISSIONS: &str = "anon_perms";
@@ -38,6 +39,36 @@ pub(crate) fn without_empty_values(
 pub(crate) fn options_of_list(option: &str, variable: &str) -> Vec<OsString> {
     let items = variable.split(',').map(str::trim).filter(|item| !item.is_empty());
     items.map(|item| format!("{option}={item}").into()).collect()
+}
+
+/// Adds the name of the variable to an error about its value, which names the option alone. The words are those of
+/// the command line, where the option would win.
+pub(crate) fn name_variable(mut error: Error, command: &Command, words: &[OsString]) -> Error {
+    if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8)
+    {
+        return error;
+    }
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return error };
+    let named = named.split([' ', '=']).next().unwrap_or_default();
+    let Some(argument) = command.get_arguments().find(|argument| is_named(argument, named)) else {
+        return error;
+    };
+    let is_given = words.iter().skip(1).any(|word| gives(argument, word));
+    if let Some(variable) = argument.get_env().filter(|variable| !is_given && env::var_os(variable).is_some())
+    {
+        let tip = format!("the value is that of the variable {}", variable.display());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
+/// Returns whether the word gives the option, perhaps with its value.
+fn gives(argument: &Arg, word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    match text.starts_with("--") {
+        true => is_named(argument, text.split('=').next().unwrap_or_default()),
+        false => argument.get_short().is_some_and(|short| text.starts_with(&format!("-{short}"))),
+    }
 }
 
 fn is_variable_empty(argument: &Arg) -> bool {

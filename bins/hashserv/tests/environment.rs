@@ -3,20 +3,35 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is a failed test")]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
 /// Options with their variables, and values that are wrong or absurd.
 const SETTINGS: [(&str, &str, &[&str]); 25] = [
-    ("--bind", "HASHSERVER_BIND", &["nowhere", "http://localhost:1", "localhost:65536"]),
-    ("--database", "HASHSERVER_DB", &["mysql://localhost/x", "sqlite:///:memory:"]),
+    ("--bind", "HASHSERVER_BIND", &["nowhere", "http://localhost:1", "localhost:65536", "[::g]:1"]),
+    (
+        "--database",
+        "HASHSERVER_DB",
+        &[
+            "mysql://localhost/x",
+            "sqlite:///:memory:",
+            "postgresql:/u:secret@h/x",
+            "postgresql://u:secret@h:99999/x",
+            "postgresql://u@h/x?sslmode=bogus",
+            "postgresql://u@h/x?ssl=foo",
+            "postgresql://u@h/x?unknown=1",
+            "postgresql://u@a,b/x",
+        ],
+    ),
     ("--db-username", "HASHSERVER_DB_USERNAME", &[]),
     ("--db-password", "HASHSERVER_DB_PASSWORD", &[]),
     ("--db-connect-timeout", "HASHSERVER_DB_CONNECT_TIMEOUT", &["x", "-1", "1e300", "inf", "NaN", "5d"]),
     ("--db-pool-size", "HASHSERVER_DB_POOL_SIZE", &["x", "4", "101", "99999999999999999999"]),
     ("--log", "HASHSERVER_LOG_LEVEL", &["LOUD"]),
-    ("--upstream", "HASHSERVER_UPSTREAM", &["nowhere", "unix://./hashserver.sock"]),
+    ("--upstream", "HASHSERVER_UPSTREAM", &["nowhere", "unix://./hashserver.sock", ":1", "ws://", "h:0"]),
     ("--upstream-user", "HASHSERVER_UPSTREAM_USER", &["me"]),
     ("--upstream-token", "HASHSERVER_UPSTREAM_TOKEN", &["secret"]),
     ("--upstream-token-file", "HASHSERVER_UPSTREAM_TOKEN_FILE", &[]),
@@ -128,6 +143,126 @@ fn a_wrong_value_has_status_2_and_the_same_cause_wherever_it_stands() {
             assert!(!printed.concat().contains("secret"), "{printed:?}");
         }
     }
+}
+
+#[test]
+fn variable_with_a_wrong_value_is_named() {
+    for (option, variable, wrong) in [
+        ("--max-connections", "HASHSERVER_MAX_CONNECTIONS", "x"),
+        ("--db-connect-timeout", "HASHSERVER_DB_CONNECT_TIMEOUT", "x"),
+        ("--log", "HASHSERVER_LOG_LEVEL", "LOUD"),
+        ("--bind", "HASHSERVER_BIND", "nowhere"),
+        ("--read-only", FLAG, "maybe"),
+    ] {
+        let output = run(&directory(), &[], &[(variable, wrong)]);
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(printed.contains(option) && printed.contains(variable), "{printed}");
+        if option != "--read-only" {
+            let output = run(&directory(), &[option, wrong], &[(variable, wrong)]);
+            let printed = String::from_utf8(output.stderr).unwrap();
+            assert!(!printed.contains(variable), "the option wins: {printed}");
+        }
+    }
+}
+
+#[test]
+fn list_of_addresses_without_any_has_status_2() {
+    for list in [",", " ", " , "] {
+        let output = run(&directory(), &[], &[("HASHSERVER_BIND", list)]);
+        assert_eq!(output.status.code(), Some(2), "{list:?}");
+        assert!(cause(&output).contains("HASHSERVER_BIND names no address"));
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hashserv"));
+    let list = OsStr::from_bytes(b"unix:///tmp/\xFF");
+    let directory = directory();
+    command.current_dir(directory.path()).env_clear().env("HASHSERVER_BIND", list);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(cause(&output).contains("HASHSERVER_BIND is not UTF-8"));
+}
+
+#[test]
+fn flag_in_the_environment_is_a_clear_yes_or_a_clear_no() {
+    // A read-only server has no upstream.
+    let run_with = |value| run(&directory(), &["-u", "127.0.0.1:9"], &[(FLAG, value)]);
+    for value in ["1", "true", "YES", "On"] {
+        let output = run_with(value);
+        assert_eq!(output.status.code(), Some(2), "{value}");
+        assert!(cause(&output).starts_with("Read-only hashserv cannot pull"), "{value}");
+    }
+    for value in ["0", "False", "no", "OFF", ""] {
+        assert_eq!(run_with(value).status.code(), Some(1), "{value}");
+    }
+    for value in ["n", "f", "y", "t", "2", "nein", " "] {
+        let output = run_with(value);
+        assert_eq!(output.status.code(), Some(2), "{value}");
+        assert!(cause(&output).contains("--read-only"), "{value}");
+    }
+}
+
+#[test]
+fn number_of_worker_threads_that_makes_no_sense_has_status_2() {
+    for value in ["0", "x", "-1", "1025", "99999999999999999999"] {
+        let output = run(&directory(), &[], &[("TOKIO_WORKER_THREADS", value)]);
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.starts_with("hashserv: TOKIO_WORKER_THREADS: "), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+    }
+    for value in ["", "1", "3"] {
+        let output = run(&directory(), &[], &[("TOKIO_WORKER_THREADS", value)]);
+        assert_eq!(output.status.code(), Some(1), "{value}");
+    }
+}
+
+#[test]
+fn help_has_no_torn_lines() {
+    for width in [40, 80, 100] {
+        let help = run(&directory(), &["--help"], &[("COLUMNS", &width.to_string())]).stdout;
+        let help = String::from_utf8(help).unwrap();
+        let (_, end) = help.split_once("An option wins over").unwrap();
+        for paragraph in end.split("\n\n") {
+            let lines: Vec<_> = paragraph.trim_end().lines().collect();
+            for pair in lines.windows(2).skip(1) {
+                let word = pair[1].split(' ').next().unwrap();
+                let length = pair[0].len() + 1 + word.len();
+                assert!(pair[0].len() <= width && length > width, "{width}: {pair:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn file_that_cannot_be_used_is_told_with_its_option() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    for (arguments, told) in [
+        (&["--bind=wss://127.0.0.1:0", "--tls-dir=/nonexistent/x"][..], "--tls-dir: "),
+        (&["--database", &path("")], "is a directory; name a file in it"),
+        (&["-r", "--database=/nonexistent/x.db"], "start the server once where it may write"),
+        (
+            &["-r", "--admin-user=a", "--admin-password=b", "--database=/nonexistent/x.db"],
+            "--admin-user: to keep the administrator",
+        ),
+    ] {
+        let output = run(&directory, arguments, &[]);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(cause(&output).contains(told), "{}", cause(&output));
+    }
+}
+
+#[test]
+fn key_of_another_certificate_has_status_2() {
+    let (one, other) = (directory(), directory());
+    for directory in [&one, &other] {
+        // Makes a certificate, then finds the second address taken by a file.
+        run(directory, &["--bind=wss://127.0.0.1:0", "--bind=unix://./hashserver.sock"], &[]);
+    }
+    let key = other.path().join("hashserv-key.pem");
+    let pair = ["--tls-cert=hashserv-cert.pem", "--tls-key", key.to_str().unwrap()];
+    let output = run(&one, &[&["--bind=wss://127.0.0.1:0"][..], &pair].concat(), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(cause(&output).contains("does not belong to the certificate"), "{}", cause(&output));
 }
 
 #[test]

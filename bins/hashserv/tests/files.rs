@@ -24,7 +24,7 @@ impl Server {
     fn start(limits: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let command = format!(
-            "{limits} exec '{}' --bind 127.0.0.1:0 --database hashserv.db --log ERROR",
+            "{limits} exec '{}' --bind 127.0.0.1:0 --bind unix://./x.sock --database hashserv.db --log ERROR",
             env!("CARGO_BIN_EXE_hashserv")
         );
         let mut shell = Command::new("sh");
@@ -89,6 +89,7 @@ fn server_whose_database_is_deleted_ends_with_status_1() {
     let mut rest = Vec::new();
     let _ = idle.read_to_end(&mut rest);
     assert_eq!(rest, b"", "connections are closed without a reply");
+    assert!(!server.directory.path().join("x.sock").exists(), "the socket file is removed");
 }
 
 /// The limit is in blocks of 512 bytes.

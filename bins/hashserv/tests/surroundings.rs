@@ -166,6 +166,24 @@ fn a_log_that_may_not_grow_does_not_end_a_server_by_a_signal() {
 }
 
 #[test]
+fn signals_that_come_together_are_one_request_to_stop() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut server = Server::start(":", &["--log", "INFO"], writer.into());
+    let mut client = server.connect();
+    assert_eq!(client.ask(r#"{"ping": {}}"#), "{\"alive\":true}\n");
+    // The first request of a stream keeps the server from ending at once.
+    client.0.get_mut().write_all(br#"{"pi"#).unwrap();
+    for signal in [Signal::TERM, Signal::INT, Signal::TERM, Signal::QUIT] {
+        kill_process(Pid::from_child(&server.child), signal).unwrap();
+    }
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(!server.directory.path().join("hashserver.sock").exists());
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut printed).unwrap();
+    assert!(!printed.contains("second signal"), "{printed}");
+}
+
+#[test]
 fn a_few_open_files_serve_several_clients() {
     let mut server = Server::start("ulimit -n 80", &[], Stdio::null());
     let mut clients: Vec<Client> = (0..16).map(|_| server.connect()).collect();

@@ -89,6 +89,16 @@ pub enum TransportError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The private key of a server does not belong to its certificate.
+    #[error("{key}: the key does not belong to the certificate {certificate}; take the one that the certificate was \
+             made for, and see that the server's own certificate stands before those of authorities",
+            key = key.display(), certificate = certificate.display())]
+    KeyMismatch {
+        /// The file of the key.
+        key: PathBuf,
+        /// The file of the certificate.
+        certificate: PathBuf,
+    },
     /// The server answered the request for a WebSocket with something else.
     #[error("{peer} offers no WebSocket there: it answered with HTTP status {status}")]
     Refused {

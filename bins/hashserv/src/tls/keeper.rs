@@ -1,5 +1,6 @@
 //! The certificate while the server runs: its files are replaced, and its time passes.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +34,7 @@ enum News {
     /// The files cannot be used.
     Kept(TransportError),
     /// Clients refuse the certificate in use, or will before long.
-    Untimely(CertificateInfo, Validity),
+    Untimely(PathBuf, CertificateInfo, Validity),
 }
 
 impl Keeper {
@@ -106,7 +107,7 @@ impl Keeper {
             return None;
         }
         self.reminder = Some((validity, now));
-        Some(News::Untimely(certificate, validity))
+        Some(News::Untimely(self.tls.certificate_file().to_owned(), certificate, validity))
     }
 }
 
@@ -121,24 +122,27 @@ fn log(news: &News) {
         News::Kept(error) => {
             warn!(error = one_line(error), "the certificate in use is kept: the files cannot be used");
         }
-        News::Untimely(certificate, validity) => log_time(certificate, *validity),
+        News::Untimely(file, certificate, validity) => log_time(file, certificate, *validity),
     }
 }
 
-fn log_time(certificate: &CertificateInfo, validity: Validity) {
+fn log_time(file: &Path, certificate: &CertificateInfo, validity: Validity) {
     let from = Timestamp::from(certificate.valid_from);
     let until = Timestamp::from(certificate.valid_until);
+    let file = file.display();
     match validity {
         Validity::Valid => {}
         Validity::NotYet => warn!(
+            %file,
             valid_from = %from,
             "the certificate is not valid yet, so clients refuse it: set the clock of this machine, or replace \
              the certificate"
         ),
         Validity::EndsSoon => {
-            warn!(valid_until = %until, "the certificate expires soon: replace its files, which are read again then");
+            warn!(%file, valid_until = %until, "the certificate expires soon: replace its files, which are read again then");
         }
         Validity::Expired => error!(
+            %file,
             valid_until = %until,
             "the certificate has expired, so clients refuse it: replace its files, which are read again then"
         ),
@@ -220,7 +224,7 @@ mod tests {
         let end = keeper.tls.certificate().valid_until;
         let validity = |news: Vec<News>| match &news[..] {
             [] => None,
-            [News::Untimely(_, validity)] => Some(*validity),
+            [News::Untimely(_, _, validity)] => Some(*validity),
             news => panic!("{news:?}"),
         };
         for (now, told) in [

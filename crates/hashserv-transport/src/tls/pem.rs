@@ -1,5 +1,6 @@
 //! PEM files, and words for files that are none.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error, PemObject};
@@ -8,10 +9,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::failure::unusable;
 use crate::TransportError;
 
-/// Begins each part of a PEM file, before the name of what follows.
+/// Bytes of the largest file that is read. The authorities of a whole system take a quarter of a MiB.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
 /// Bytes of the longest label that is quoted, such as `NEW CERTIFICATE REQUEST`.
 const MAX_LABEL: usize = 32;
 
+/// Begins each part of a PEM file, before the name of what follows.
 const BEGIN: &str = "-----BEGIN ";
 
 /// First byte of a DER file, which is a sequence.
@@ -55,12 +59,31 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TransportE
 
 /// Reads a file that may be PEM.
 fn read(path: &Path, wanted: Wanted) -> Result<Vec<u8>, TransportError> {
-    let contents = std::fs::read(path).map_err(|error| unusable(path, &error))?;
+    let contents = read_bounded(path)?;
     // What precedes the first BEGIN in its line would make a parser skip the first part without a word.
     match encoding_problem(&contents).or_else(|| binary_problem(path, wanted, &contents)) {
         Some(problem) => Err(unusable(path, &problem)),
         None => Ok(contents),
     }
+}
+
+/// Reads a regular file up to a limit. A pipe would be waited for without end, and a device never ends.
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, TransportError> {
+    let failed = |error: std::io::Error| unusable(path, &error);
+    let found = std::fs::metadata(path).map_err(failed)?;
+    if found.is_dir() {
+        return Err(unusable(path, &"it is a directory; name a file"));
+    }
+    if !found.is_file() {
+        return Err(unusable(path, &"it is a pipe, a socket or a device; name a regular file"));
+    }
+    let mut contents = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut contents).map_err(failed)?;
+    if contents.len() as u64 > MAX_FILE {
+        return Err(unusable(path, &"it is larger than 16 MiB, so it is no file of certificates or keys"));
+    }
+    Ok(contents)
 }
 
 fn encoding_problem(contents: &[u8]) -> Option<String> {

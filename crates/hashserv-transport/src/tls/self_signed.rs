@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
 
 use super::failure::unusable;
+use super::pem::read_bounded;
 use crate::TransportError;
 
 const CERTIFICATE: &str = "hashserv-cert.pem";
@@ -31,8 +32,9 @@ pub(super) fn ensure(directory: &Path, names: &[String]) -> Result<(PathBuf, Pat
         publish(&key, &made.serialize_pem(), 0o600).map_err(|error| unusable(&key, &error))?;
     }
     if !certificate.exists() {
-        let pem = fs::read_to_string(&key).map_err(|error| unusable(&key, &error))?;
-        let pair = KeyPair::from_pem(&pem).map_err(|error| unusable(&key, &error))?;
+        let pem = read_bounded(&key)?;
+        let pair =
+            KeyPair::from_pem(&String::from_utf8_lossy(&pem)).map_err(|error| unusable(&key, &error))?;
         let made = parameters(names).self_signed(&pair).map_err(|error| unusable(&certificate, &error))?;
         publish(&certificate, &made.pem(), 0o644).map_err(|error| unusable(&certificate, &error))?;
     }

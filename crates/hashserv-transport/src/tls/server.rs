@@ -40,7 +40,8 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// [`TransportError::Certificate`] if a file cannot be read, or the two do not belong together.
+    /// [`TransportError::Certificate`] if a file cannot be read or used, [`TransportError::KeyMismatch`] if the two do
+    /// not belong together.
     pub fn from_files(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -96,6 +97,12 @@ impl ServerTls {
     #[must_use]
     pub fn certificate(&self) -> CertificateInfo {
         self.identity.0.load().info.clone()
+    }
+
+    /// The file of the certificate.
+    #[must_use]
+    pub fn certificate_file(&self) -> &Path {
+        &self.certificate
     }
 
     pub(crate) async fn accept(
@@ -181,12 +188,10 @@ fn load(certificate: &Path, key: &Path) -> Result<Loaded, TransportError> {
     let files = Files::at(certificate, key).ok();
     let chain = read_certificates(certificate)?;
     let own = chain.first().map_or(&[][..], |own| own);
-    let info = CertificateInfo::of(own, fingerprint(own)).map_err(|error| {
-        unusable(certificate, &format!("its first certificate cannot be parsed: {error}"))
-    })?;
+    let info = CertificateInfo::of(own, fingerprint(own)).map_err(|reason| unusable(certificate, &reason))?;
     let secret = read_key(key)?;
     let key = CertifiedKey::from_der(chain, secret, &provider())
-        .map_err(|error| unusable(key, &explain(&error, certificate)))?;
+        .map_err(|error| explain(&error, key, certificate))?;
     Ok(Loaded { key: Arc::new(key), info, files })
 }
 
@@ -195,14 +200,16 @@ fn fingerprint(certificate: &[u8]) -> String {
 }
 
 /// Says why a key cannot be used with a certificate.
-fn explain(error: &rustls::Error, certificate: &Path) -> String {
+fn explain(error: &rustls::Error, key: &Path, certificate: &Path) -> TransportError {
     match error {
-        rustls::Error::InconsistentKeys(_) => format!(
-            "the key does not belong to the certificate {}; take the one that the certificate was made for, and \
-             see that the server's own certificate stands before those of authorities",
-            certificate.display()
-        ),
-        error => format!("the key cannot be used: {error}; make one of the kind RSA, ECDSA or Ed25519"),
+        rustls::Error::InconsistentKeys(_) => {
+            TransportError::KeyMismatch { key: key.to_owned(), certificate: certificate.to_owned() }
+        }
+        error => {
+            let reason =
+                format!("the key cannot be used: {error}; make one of the kind RSA, ECDSA or Ed25519");
+            unusable(key, &reason)
+        }
     }
 }
 

@@ -2,13 +2,18 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate, X509Version};
 
 /// The longest time before the end of a certificate that counts as soon.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The part of a certificate's time that counts as soon, where that is shorter: some are made for a day.
 const SOON_PART: u32 = 10;
+
+/// Says that the TLS library takes no certificates without extensions.
+const OLD_VERSION: &str = "its first certificate is one of X.509 version 1, and TLS needs version 3: make it again \
+    with extensions (openssl x509 -req … -extfile FILE, where FILE has a line subjectAltName=DNS:HOST; or openssl \
+    req -x509 … -addext subjectAltName=DNS:HOST -addext basicConstraints=CA:FALSE)";
 
 /// A certificate that a server uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +43,11 @@ pub enum Validity {
 impl CertificateInfo {
     /// Reads a certificate whose digest is known.
     pub(super) fn of(der: &[u8], fingerprint: String) -> Result<Self, String> {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let (_, certificate) = X509Certificate::from_der(der)
+            .map_err(|error| format!("its first certificate cannot be parsed: {error}"))?;
+        if certificate.version() == X509Version::V1 {
+            return Err(OLD_VERSION.to_owned());
+        }
         let validity = certificate.validity();
         Ok(CertificateInfo {
             fingerprint,

@@ -235,7 +235,7 @@ fn damaged_key_is_never_quoted() {
 fn unusable_files_are_explained_with_what_to_do() {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     type Change = fn(&Path, &Path);
-    let changes: [(Change, &str, &str); 14] = [
+    let changes: [(Change, &str, &str); 18] = [
         (
             |_, key| relabel(key, "ENCRYPTED PRIVATE KEY"),
             "key.pem: the private key is encrypted",
@@ -289,12 +289,53 @@ fn unusable_files_are_explained_with_what_to_do() {
             "cert.pem: it is damaged",
             "copy it again",
         ),
+        (
+            |cert, _| std::fs::write(cert, VERSION_1).unwrap(),
+            "cert.pem: its first certificate is one of X.509 version 1",
+            "-extfile FILE",
+        ),
+        (
+            |cert, _| replace_by_pipe(cert),
+            "cert.pem: it is a pipe, a socket or a device",
+            "name a regular file",
+        ),
+        (
+            |_, key| {
+                std::fs::remove_file(key).unwrap();
+                std::os::unix::fs::symlink("/dev/null", key).unwrap();
+            },
+            "key.pem: it is a pipe, a socket or a device",
+            "name a regular file",
+        ),
+        (
+            |cert, _| std::fs::File::create(cert).unwrap().set_len(16 * 1024 * 1024 + 1).unwrap(),
+            "cert.pem: it is larger than 16 MiB",
+            "",
+        ),
     ];
     for (change, problem, advice) in changes {
         let refusal = refusal(change);
         assert!(refusal.contains(problem) && refusal.contains(advice), "{problem}: {refusal}");
         assert!(!refusal.contains('\n'), "{refusal}");
     }
+}
+
+/// A certificate that OpenSSL made without extensions.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBJDCBywIUJxzU/3WhqGDCk0qYVZPUvufFFvcwCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyODE5MDYyM1oYDzIxMjYxMTA0MTkwNjIz
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATCo8c6n9+6gnactWtmayooZFlXAlLGuK4qzluul3dR18jsusNiJONcSl1fZktx
+8wslmrN8RCIe1B1kQr5quQHSMAoGCCqGSM49BAMCA0gAMEUCIDfWIVt8t/cfq52C
+r9iLhiYUckK1ziBsIOmMyrHtvCkFAiEA14JSfghPRQPmOY+r0ZQog4WJNzTiy8dN
+pyre0OCBfX0=
+-----END CERTIFICATE-----
+";
+
+fn replace_by_pipe(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 /// Gives the parts of a PEM file another name.
