@@ -184,6 +184,29 @@ fn signals_that_come_together_are_one_request_to_stop() {
 }
 
 #[test]
+fn second_signal_ends_a_busy_server_without_its_socket_file() {
+    // An upstream that never answers keeps a request waiting.
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap().to_string();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut server = Server::start(":", &["-u", &address, "--upstream-timeout", "1h"], writer.into());
+    let mut client = server.connect();
+    assert_eq!(client.ask(r#"{"ping": {}}"#), "{\"alive\":true}\n");
+    client.0.get_mut().write_all(b"{\"get\": {\"method\": \"m\", \"taskhash\": \"t\"}}\n").unwrap();
+    let process = Pid::from_child(&server.child);
+    let status = eventually(|| {
+        // Those of the first second count as one.
+        let _ = kill_process(process, Signal::TERM);
+        server.child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(1));
+    assert!(!server.directory.path().join("hashserver.sock").exists());
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut printed).unwrap();
+    assert!(printed.contains("hashserv: stopped at once by a second signal"), "{printed}");
+}
+
+#[test]
 fn a_few_open_files_serve_several_clients() {
     let mut server = Server::start("ulimit -n 80", &[], Stdio::null());
     let mut clients: Vec<Client> = (0..16).map(|_| server.connect()).collect();
