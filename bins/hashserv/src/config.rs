@@ -77,7 +77,7 @@ fn check_addresses(arguments: &Arguments) -> Result<(), StartError> {
     let addresses = &arguments.bind;
     for (index, second) in addresses.iter().enumerate() {
         if let Some(first) = addresses[..index].iter().find(|first| is_same(first, second)) {
-            return Err(StartError::SameAddress { first: first.clone(), second: second.clone() });
+            return Err(StartError::SameAddress(Box::new([first.clone(), second.clone()])));
         }
     }
     Ok(())

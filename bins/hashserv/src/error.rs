@@ -29,8 +29,8 @@ pub(crate) enum StartError {
     Login { option: &'static str, problem: String },
     #[error("--upstream: {address} {problem}")]
     Upstream { address: Address, problem: &'static str },
-    #[error("--bind: {first} and {second} are one and the same; name each address once")]
-    SameAddress { first: Address, second: Address },
+    #[error("--bind: {} and {} are one and the same; name each address once", .0[0], .0[1])]
+    SameAddress(Box<[Address; 2]>),
     #[error("--upstream-ca")]
     UpstreamCa(#[source] TransportError),
     #[error("--database")]
@@ -46,7 +46,7 @@ pub(crate) enum StartError {
     TooManyEntries { entries: usize, needed: u64, memory: u64 },
     #[error("--tls-dir: no self-signed certificate can be read from {} or made there; name a folder that the server may write to, or give \
              a certificate by --tls-cert and --tls-key", directory.display())]
-    TlsDirectory { directory: PathBuf, source: TransportError },
+    TlsDirectory { directory: PathBuf, source: Box<TransportError> },
     #[error("cannot create or update administrator {name:?}")]
     Admin { name: String, source: ServiceError },
     #[error("--database: {} is a directory; name a file in it", .0.display())]
@@ -109,7 +109,7 @@ impl StartError {
             | StartError::WrongTokenFile { .. }
             | StartError::Login { .. }
             | StartError::Upstream { .. }
-            | StartError::SameAddress { .. }
+            | StartError::SameAddress(_)
             | StartError::DatabaseSetting(_)
             | StartError::WorkerThreads(_)
             | StartError::Transport(TransportError::KeyMismatch { .. })

@@ -19,8 +19,11 @@ pub(crate) fn certificate(config: &Config) -> Result<Option<Arc<ServerTls>>, Sta
     }
     let tls = match &config.certificate {
         Certificate::Files { chain, key } => ServerTls::from_files(chain, key)?,
-        Certificate::SelfSigned { directory } => ServerTls::self_signed(directory, &names(&config.addresses))
-            .map_err(|source| StartError::TlsDirectory { directory: directory.clone(), source })?,
+        Certificate::SelfSigned { directory } => {
+            ServerTls::self_signed(directory, &names(&config.addresses)).map_err(|source| {
+                StartError::TlsDirectory { directory: directory.clone(), source: Box::new(source) }
+            })?
+        }
     };
     Ok(Some(Arc::new(tls)))
 }
