@@ -11,7 +11,7 @@ use clap::{ArgGroup, ArgMatches, Command, CommandFactory, FromArgMatches, Parser
 use hashserv_protocol::Address;
 
 use crate::values::{LogLevel, SynchronousMode, duration, number, positive_duration, yes_or_no};
-use crate::words::{name_variable, options_of_list, without_empty_values};
+use crate::words::{mask_value, name_variable, options_of_list, without_empty_values};
 
 /// Default address to listen on.
 pub(crate) const DEFAULT_BIND: &str = "unix://./hashserver.sock";
@@ -292,7 +292,10 @@ impl Arguments {
 }
 
 fn parse(command: &Command, words: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    command.clone().try_get_matches_from(words).map_err(|error| name_variable(error, command, words))
+    command
+        .clone()
+        .try_get_matches_from(words)
+        .map_err(|error| mask_value(name_variable(error, command, words)))
 }
 
 /// Returns the addresses of the variable, as options.

@@ -62,6 +62,17 @@ pub(crate) fn name_variable(mut error: Error, command: &Command, words: &[OsStri
     error
 }
 
+/// Masks what stands before the last `@` of a value that the error repeats: an address may hold a password.
+pub(crate) fn mask_value(mut error: Error) -> Error {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return error };
+    let host = value.find("://").map_or(0, |end| end + "://".len());
+    if let Some(at) = value.rfind('@').filter(|at| *at > host) {
+        let masked = format!("{}***{}", &value[..host], &value[at..]);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
+    }
+    error
+}
+
 /// Returns whether the word gives the option, perhaps with its value.
 fn gives(argument: &Arg, word: &OsStr) -> bool {
     let text = word.to_string_lossy();

@@ -166,6 +166,24 @@ fn variable_with_a_wrong_value_is_named() {
 }
 
 #[test]
+fn password_in_an_address_is_masked() {
+    for (value, shown) in [("wss://user:secret@h:1", "wss://***@h:1"), ("user:secret@h", "***@h")] {
+        for output in [
+            run_both("--upstream", "HASHSERVER_UPSTREAM", value, &[]),
+            run_both("--bind", "HASHSERVER_BIND", value, &[]),
+        ]
+        .concat()
+        {
+            assert!(
+                cause(&output).starts_with(&format!("invalid value '{shown}' for ")),
+                "{}",
+                cause(&output)
+            );
+        }
+    }
+}
+
+#[test]
 fn list_of_addresses_without_any_has_status_2() {
     for list in [",", " ", " , "] {
         let output = run(&directory(), &[], &[("HASHSERVER_BIND", list)]);

@@ -6,6 +6,9 @@ use hashserv_log::{one_line, printable};
 /// Characters of a failure or a question that are logged.
 const MAX_TEXT_CHARACTERS: usize = 400;
 
+/// Beginning of the message by which servers refuse a login.
+const LOGIN_REFUSED: &str = "Unable to authenticate";
+
 /// Why a lane failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -33,6 +36,11 @@ impl Failure {
 /// of control characters.
 pub(crate) fn describe(error: &ClientError) -> String {
     match error {
+        ClientError::Refused(message) if message.starts_with(LOGIN_REFUSED) => format!(
+            "it refuses the login: {}; give it a user that it knows and that user's token (--upstream-user, \
+             --upstream-token-file of hashserv)",
+            shorten(message)
+        ),
         ClientError::Refused(message) => shorten(&format!("it refuses to answer: {message}")),
         error => shorten(&one_line(error)),
     }
@@ -48,6 +56,13 @@ mod tests {
     use hashserv_transport::TransportError;
 
     use super::*;
+
+    #[test]
+    fn refused_login_is_told_with_its_options() {
+        let text = describe(&ClientError::Refused("Unable to authenticate as me".to_owned()));
+        assert!(text.starts_with("it refuses the login: Unable to authenticate as me; "), "{text}");
+        assert!(text.contains("--upstream-user"), "{text}");
+    }
 
     #[test]
     fn what_an_upstream_says_is_told_in_one_short_line() {
