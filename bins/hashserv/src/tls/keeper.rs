@@ -224,7 +224,10 @@ mod tests {
         let end = keeper.tls.certificate().valid_until;
         let validity = |news: Vec<News>| match &news[..] {
             [] => None,
-            [News::Untimely(_, _, validity)] => Some(*validity),
+            [News::Untimely(file, _, validity)] => {
+                assert!(file.starts_with(directory.path()), "the file is named: {file:?}");
+                Some(*validity)
+            }
             news => panic!("{news:?}"),
         };
         for (now, told) in [
