@@ -1,6 +1,7 @@
 //! One connection from its handshake to its end.
 
 mod conversation;
+mod deadline;
 mod end;
 mod outbox;
 mod pending;

@@ -9,6 +9,7 @@ use hashserv_protocol::{Command, MessageReader, Request};
 use tokio::sync::watch;
 
 use super::conversation::Conversation;
+use super::deadline::Deadline;
 use super::end::End;
 use super::pending::{Lookup, Pending};
 use super::stream::serve_stream;
@@ -130,7 +131,8 @@ impl Requests<'_> {
     /// Reads a report, which is recorded together with those that follow it.
     async fn take_report(&mut self, request: &Request<'_>) -> Result<Next, End> {
         self.pending.answer_lookups(self.conversation).await?;
-        self.conversation.require(request.command().access()).await?;
+        let deadline = self.pending.report_deadline();
+        deadline.keep(self.conversation.require(request.command().access())).await?;
         let report = read_report(request, &self.conversation.caller)?;
         self.pending.add_report(report, self.conversation).await?;
         Ok(Next::Request)
@@ -147,7 +149,8 @@ impl Requests<'_> {
     /// Switches to a stream mode.
     async fn switch(&mut self, mode: StreamMode) -> Result<Next, End> {
         self.prepare(mode.command()).await?;
-        self.conversation.require(mode.command().access()).await?;
+        let permitted = self.conversation.require(mode.command().access());
+        Deadline::starting_now().keep(permitted).await?;
         self.conversation.outbox.reply(&Reply::Switched(stream::OK))?;
         Ok(Next::Stream(mode))
     }
@@ -164,7 +167,8 @@ impl Requests<'_> {
         let waits = waits_for_turn(request.command()).then(|| watch::Sender::new(false));
         let waiting = waits.as_ref().map(watch::Sender::subscribe);
         let mut exchange = Exchange::new(shared, caller, request, waits.as_ref());
-        let answer = answer(&mut exchange, handler);
+        let deadline = Deadline::for_command(exchange.request.command());
+        let answer = deadline.keep(answer(&mut exchange, handler));
         let reply = match waiting {
             None => answer.await,
             Some(waiting) => tokio::select! {
