@@ -16,6 +16,7 @@
 mod commands;
 mod connection_limit;
 mod fairness;
+mod large_messages;
 mod limits;
 mod refusal;
 mod server;

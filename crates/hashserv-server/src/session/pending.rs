@@ -94,9 +94,9 @@ impl Pending {
         }
     }
 
-    /// Returns the deadline for a report that is taken up now, and thereby for those that it is recorded with.
-    pub(super) fn report_deadline(&mut self) -> Deadline {
-        *self.report_deadline.get_or_insert_with(Deadline::starting_now)
+    /// Returns the deadline for a report: that of the first that it is recorded with, or else its own.
+    pub(super) fn report_deadline(&mut self, own: Deadline) -> Deadline {
+        *self.report_deadline.get_or_insert(own)
     }
 
     /// Adds a report. It is recorded as soon as no further one is at hand.
