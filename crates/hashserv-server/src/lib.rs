@@ -18,6 +18,7 @@ mod connection_limit;
 mod fairness;
 mod large_messages;
 mod limits;
+mod network;
 mod refusal;
 mod server;
 mod session;

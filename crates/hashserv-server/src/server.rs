@@ -105,7 +105,8 @@ impl Clients {
     fn serve(&self, incoming: Incoming, admission: Admission) {
         let (shared, cut_off, lane) = (self.shared.clone(), self.cut_off.clone(), self.lane.clone());
         self.sessions.spawn(async move {
-            cut_off.run_until_cancelled(lane.run(serve(shared, incoming))).await;
+            let address = incoming.peer().ip();
+            cut_off.run_until_cancelled(lane.run(address, serve(shared, incoming))).await;
             drop(admission);
         });
     }
