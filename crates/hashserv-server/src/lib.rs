@@ -16,6 +16,7 @@
 mod commands;
 mod connection_limit;
 mod fairness;
+mod handshakes;
 mod large_messages;
 mod limits;
 mod network;

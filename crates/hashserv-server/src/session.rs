@@ -24,11 +24,12 @@ use conversation::Conversation;
 use end::End;
 use requests::serve_requests;
 
+use crate::handshakes::Handshake;
 use crate::refusal::Refused;
 use crate::shared::Shared;
 
-/// Serves an accepted connection until it ends.
-pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+/// Serves an accepted connection until it ends, unless its handshake must give way.
+pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, mut place: Handshake) {
     let peer = incoming.peer().clone();
     info!("{peer} has connected");
     let opening = async {
@@ -44,8 +45,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     };
     let opened = tokio::select! {
         opened = timeout(shared.limits.handshake, opening) => opened,
+        () = place.gives_way() => {
+            info!("{peer} is turned away: its handshake is not complete, and others need its place");
+            return;
+        }
         () = shared.stopping.cancelled() => return,
     };
+    drop(place);
     match opened {
         Ok(Ok((connection, hello))) => {
             run(Conversation::new(shared.for_client(&hello.via), connection, &hello)).await;
