@@ -18,7 +18,7 @@ use hashserv_log::{one_line, printable};
 use hashserv_protocol::{HandshakeReader, Hello, Progress};
 use hashserv_transport::{Connection, Incoming};
 use tokio::time::timeout;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use conversation::Conversation;
 use end::End;
@@ -98,7 +98,8 @@ async fn run(mut conversation: Conversation) {
             conversation.outbox.close().await;
         }
         End::Failed(failed) => {
-            error!("a request of {peer}{user} failed: {}", failed.cause());
+            let failures = &conversation.shared.failures;
+            failures.log(format_args!("a request of {peer}{user} failed: {}", failed.cause()));
             conversation.outbox.close().await;
         }
         End::Disconnected(error) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashserv_log::RateLimitedWarning;
+use hashserv_log::{RateLimitedError, RateLimitedWarning};
 use hashserv_service::Service;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) limits: Limits,
     pub(crate) large_messages: Arc<LargeMessages>,
+    /// Errors of requests that failed: all of them do while the database is away.
+    pub(crate) failures: Arc<RateLimitedError>,
     /// Warning of stored unihashes that no line of a stream can carry.
     pub(crate) misfits: Arc<RateLimitedWarning>,
     /// Cancelled when the server stops: sessions end once they have answered what has arrived.
@@ -32,6 +34,7 @@ impl Shared {
             statistics: Arc::default(),
             limits,
             large_messages: Arc::default(),
+            failures: Arc::default(),
             misfits: Arc::default(),
             stopping: CancellationToken::new(),
             without_upstream: None,
@@ -44,6 +47,7 @@ impl Shared {
             statistics: shared.statistics.clone(),
             limits: shared.limits.clone(),
             large_messages: shared.large_messages.clone(),
+            failures: shared.failures.clone(),
             misfits: shared.misfits.clone(),
             stopping: shared.stopping.clone(),
             without_upstream: None,
