@@ -190,6 +190,23 @@ async fn stream_whose_parts_are_all_slow_ends_before_clients_give_up() {
 }
 
 #[tokio::test]
+async fn lookups_that_wait_for_a_slow_upstream_in_turns_are_answered_as_they_come() {
+    const LOOKUPS: usize = 40;
+    let mut running = Running::start(Some(Arc::new(SlowUpstream))).await;
+    tokio::time::pause();
+    for number in 0..LOOKUPS {
+        running.send(&format!("{{\"get\": {{\"method\": \"m\", \"taskhash\": \"t{number}\"}}}}\n")).await;
+    }
+    let began = Instant::now();
+    for _ in 0..LOOKUPS {
+        let waiting = Instant::now();
+        assert_eq!(running.line().await, "null\n");
+        assert!(waiting.elapsed() < CLIENT_LIMIT, "{:?}", waiting.elapsed());
+    }
+    assert!(began.elapsed() > CLIENT_LIMIT, "they waited in turns");
+}
+
+#[tokio::test]
 async fn long_command_takes_its_time() {
     let mut running = Running::start(None).await;
     running.become_slow().await;
