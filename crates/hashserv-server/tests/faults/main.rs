@@ -183,19 +183,14 @@ async fn many_requests_that_fail_are_one_error_a_second() {
     let server = Running::start(None).await;
     server.storage.close().await;
     tokio::time::pause();
-    for _ in 0..100 {
+    for number in 0..=100 {
+        if number == 100 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
         let mut client = server.client().await;
         client.send("{\"get\": {\"method\": \"m\", \"taskhash\": \"t\"}}\n").await;
-        let mut rest = Vec::new();
-        client.0.read_to_end(&mut rest).await.unwrap();
-        assert_eq!(rest, b"");
+        assert_eq!(client.0.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     }
-    let errors = log.lines(Level::ERROR);
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    tokio::time::advance(Duration::from_secs(1)).await;
-    let mut client = server.client().await;
-    client.send("{\"get\": {\"method\": \"m\", \"taskhash\": \"t\"}}\n").await;
-    client.0.read_to_end(&mut Vec::new()).await.unwrap();
     let errors = log.lines(Level::ERROR);
     assert!(errors.len() == 2 && errors[1].ends_with("(99 such errors before were left out)"), "{errors:?}");
 }
