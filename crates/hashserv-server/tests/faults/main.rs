@@ -160,7 +160,10 @@ async fn request_that_fails_is_closed_without_a_reply() {
         server.storage.close().await;
         for (mut client, request) in clients {
             let before = log.lines(Level::ERROR).len();
-            next_second().await;
+            // One error a second is logged at most.
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::time::resume();
             client.send(&format!("{{\"ping\": {{}}}}\n{request}{{\"ping\": {{}}}}\n")).await;
             assert_eq!(client.rest().await, "{\"alive\":true}\n", "{request}");
             let errors = log.lines(Level::ERROR);
@@ -168,13 +171,6 @@ async fn request_that_fails_is_closed_without_a_reply() {
             assert!(errors[before].contains("the database is closed"), "{errors:?}");
         }
     }
-}
-
-/// Lets a second pass, in which one error is logged at most.
-async fn next_second() {
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(1)).await;
-    tokio::time::resume();
 }
 
 #[tokio::test]
