@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use peers::{PeerConnection, PeerLimit};
 
 use crate::Limits;
+use crate::handshakes::{Handshake, Handshakes, Place};
 
 /// Connections beyond [`Limits::connections`] that only clients of unix sockets can have. When the network uses all
 /// others, an administrator on the machine can still connect.
@@ -21,6 +22,7 @@ pub const RESERVED_UNIX_CONNECTIONS: usize = 8;
 pub(crate) struct ConnectionLimit {
     free: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
+    handshakes: Arc<Handshakes>,
     peers: Arc<PeerLimit>,
     count: usize,
     full: RateLimitedWarning,
@@ -34,12 +36,16 @@ pub(crate) struct Admission {
     _of_peer: Option<PeerConnection>,
 }
 
+/// A permit, and the place that it is for.
+type Permit = (OwnedSemaphorePermit, Place);
+
 impl ConnectionLimit {
     pub(crate) fn new(limits: &Limits) -> Self {
         let per_peer = limits.connections_per_peer.unwrap_or(limits.connections.div_ceil(2));
         ConnectionLimit {
             free: Arc::new(Semaphore::new(limits.connections)),
             reserved: Arc::new(Semaphore::new(RESERVED_UNIX_CONNECTIONS)),
+            handshakes: Arc::default(),
             peers: Arc::new(PeerLimit::new(per_peer)),
             count: limits.connections,
             full: RateLimitedWarning::default(),
@@ -47,11 +53,13 @@ impl ConnectionLimit {
         }
     }
 
-    /// Admits a client that has connected, or waits until that is possible. Returns `None` if the client's address
-    /// has as many connections as it may have.
-    pub(crate) async fn admit(&self, peer: &Peer) -> Option<Admission> {
+    /// Admits a client that has connected, and whose handshake begins, or waits until that is possible. Handshakes
+    /// that are not complete give way to it. Returns `None` if the client's address has as many connections as it may
+    /// have.
+    pub(crate) async fn admit(&self, peer: &Peer) -> Option<(Admission, Handshake)> {
         let Some(ip) = peer.ip() else {
-            return Some(Admission { _permit: self.unix_permit().await?, _of_peer: None });
+            let (permit, place) = self.unix_permit().await?;
+            return Some((Admission { _permit: permit, _of_peer: None }, self.handshakes.begin(place)));
         };
         let Some(of_peer) = self.peers.take(ip) else {
             self.peer_full.log(format_args!(
@@ -61,27 +69,32 @@ impl ConnectionLimit {
             ));
             return None;
         };
-        Some(Admission { _permit: self.permit().await?, _of_peer: Some(of_peer) })
+        let (permit, place) = self.permit().await?;
+        Some((Admission { _permit: permit, _of_peer: Some(of_peer) }, self.handshakes.begin(place)))
     }
 
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    async fn permit(&self) -> Option<Permit> {
         if let Ok(permit) = self.free.clone().try_acquire_owned() {
-            return Some(permit);
+            return Some((permit, Place::Common));
         }
         self.warn();
-        self.free.clone().acquire_owned().await.ok()
+        tokio::select! {
+            permit = self.free.clone().acquire_owned() => Some((permit.ok()?, Place::Common)),
+            never = self.handshakes.make_room(false) => match never {},
+        }
     }
 
-    async fn unix_permit(&self) -> Option<OwnedSemaphorePermit> {
-        for permits in [&self.free, &self.reserved] {
+    async fn unix_permit(&self) -> Option<Permit> {
+        for (permits, place) in [(&self.free, Place::Common), (&self.reserved, Place::Reserved)] {
             if let Ok(permit) = permits.clone().try_acquire_owned() {
-                return Some(permit);
+                return Some((permit, place));
             }
         }
         self.warn();
         tokio::select! {
-            permit = self.free.clone().acquire_owned() => permit.ok(),
-            permit = self.reserved.clone().acquire_owned() => permit.ok(),
+            permit = self.free.clone().acquire_owned() => Some((permit.ok()?, Place::Common)),
+            permit = self.reserved.clone().acquire_owned() => Some((permit.ok()?, Place::Reserved)),
+            never = self.handshakes.make_room(true) => match never {},
         }
     }
 

@@ -4,27 +4,28 @@
 //! look-up of another one by two hundred turns. So a session pays for the processor time that it uses. While it
 //! has an allowance it runs whenever it can. Without one it waits in a lane, in which only as many sessions run at
 //! once as there are worker threads, in the order in which they came. Whatever others need is then never farther
-//! away than one turn.
+//! away than one turn. Connections of one address that follow each other pay together: who comes back after each
+//! request has no allowance of its own each time.
+
+mod account;
+mod debts;
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::PollSemaphore;
 
-/// Processor time that a connection may use before it waits in the lane: enough to connect and to record some
-/// reports, or to answer some thousands of look-ups.
-const PROCESSOR_TIME_ALLOWANCE: Duration = Duration::from_millis(2);
+use account::Account;
+use debts::Debts;
 
-/// Divisor of the time that passes, which gives the allowance that comes back in it. The share is less than what
-/// each of some hundred busy connections gets of a small machine: they stay in the lane.
-const RECOVERY_DIVISOR: u32 = 500;
+use crate::network::network_of;
 
 /// The lane of the connections that have used up their allowance.
 #[derive(Clone, Debug)]
@@ -36,13 +37,19 @@ struct LaneState {
     sessions: AtomicU64,
     /// The session that has run in the lane last.
     last: AtomicU64,
+    debts: Debts,
 }
 
 impl BusyLane {
     /// A lane in which `places` sessions run at once.
     pub(crate) fn new(places: usize) -> Self {
         let places = Arc::new(Semaphore::new(places.max(1)));
-        BusyLane(Arc::new(LaneState { places, sessions: AtomicU64::new(1), last: AtomicU64::new(0) }))
+        BusyLane(Arc::new(LaneState {
+            places,
+            sessions: AtomicU64::new(1),
+            last: AtomicU64::new(0),
+            debts: Debts::default(),
+        }))
     }
 
     /// A lane for all worker threads of the runtime that the caller runs in.
@@ -50,14 +57,18 @@ impl BusyLane {
         BusyLane::new(Handle::current().metrics().num_workers())
     }
 
-    /// Runs a session, which must yield now and then.
+    /// Runs a session, which must yield now and then, of a client with that address.
     ///
     /// It holds a place in the lane while it computes or is about to, never while it waits for something.
-    pub(crate) async fn run<F: Future>(&self, session: F) -> F::Output {
+    pub(crate) async fn run<F: Future>(&self, address: Option<IpAddr>, session: F) -> F::Output {
         let mut session = pin!(session);
-        let mut account = Account::new(Instant::now());
+        let network = address.map(network_of);
+        let BusyLane(lane) = self;
+        let now = Instant::now();
+        let mut account =
+            Account::open(network.map(|network| lane.debts.of(network, now)).unwrap_or_default(), now);
         let mut entrance = Entrance::new(self);
-        poll_fn(|cx| {
+        let output = poll_fn(|cx| {
             let is_exhausted = account.is_exhausted(Instant::now());
             let place = ready!(entrance.poll_enter(cx, is_exhausted));
             let began = std::time::Instant::now();
@@ -66,7 +77,12 @@ impl BusyLane {
             drop(place);
             outcome
         })
-        .await
+        .await;
+        if let Some(network) = network {
+            let now = Instant::now();
+            lane.debts.add(network, account.close(now), now);
+        }
+        output
     }
 }
 
@@ -119,44 +135,15 @@ impl<'a> Entrance<'a> {
     }
 }
 
-/// The processor time that a connection has used and not got back.
-#[derive(Debug)]
-struct Account {
-    used: Duration,
-    /// The moment up to which time has been given back.
-    at: Instant,
-}
-
-impl Account {
-    fn new(now: Instant) -> Self {
-        Account { used: Duration::ZERO, at: now }
-    }
-
-    fn charge(&mut self, time: Duration) {
-        self.used += time;
-    }
-
-    fn is_exhausted(&mut self, now: Instant) -> bool {
-        if self.used < PROCESSOR_TIME_ALLOWANCE {
-            return false;
-        }
-        // A turn that took long must not keep a connection in the lane for ever.
-        let returned = now.saturating_duration_since(self.at) / RECOVERY_DIVISOR;
-        self.used = self.used.min(2 * PROCESSOR_TIME_ALLOWANCE).saturating_sub(returned);
-        self.at = now;
-        self.used >= PROCESSOR_TIME_ALLOWANCE
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
+    use std::time::Duration;
 
-    use tokio::task::LocalSet;
-    use tokio::time::advance;
-
+    use super::account::PROCESSOR_TIME_ALLOWANCE;
     use super::*;
+    use tokio::task::LocalSet;
 
     /// Computes for so long.
     fn compute(time: Duration) {
@@ -181,19 +168,6 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn allowance_comes_back_with_time() {
-        let mut account = Account::new(Instant::now());
-        account.charge(PROCESSOR_TIME_ALLOWANCE / 2);
-        assert!(!account.is_exhausted(Instant::now()));
-        account.charge(100 * PROCESSOR_TIME_ALLOWANCE);
-        assert!(account.is_exhausted(Instant::now()));
-        advance(PROCESSOR_TIME_ALLOWANCE * RECOVERY_DIVISOR / 2).await;
-        assert!(account.is_exhausted(Instant::now()));
-        advance(PROCESSOR_TIME_ALLOWANCE * RECOVERY_DIVISOR).await;
-        assert!(!account.is_exhausted(Instant::now()));
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn busy_sessions_take_turns_and_light_ones_do_not_wait_for_them() {
         const BUSY: usize = 20;
         let order = Rc::new(RefCell::new(Vec::new()));
@@ -202,7 +176,7 @@ mod tests {
         for _ in 0..BUSY {
             let (lane, order) = (lane.clone(), order.clone());
             tasks.spawn_local(async move {
-                lane.run(async {
+                lane.run(None, async {
                     compute(PROCESSOR_TIME_ALLOWANCE + PROCESSOR_TIME_ALLOWANCE / 10);
                     for _ in 0..3 {
                         requeue().await;
@@ -215,7 +189,7 @@ mod tests {
         let (light, noted) = (lane.clone(), order.clone());
         tasks.spawn_local(async move {
             light
-                .run(async {
+                .run(None, async {
                     for _ in 0..3 {
                         requeue().await;
                         noted.borrow_mut().push("light");
@@ -223,6 +197,35 @@ mod tests {
                 })
                 .await;
         });
+        tasks.await;
+        let order = order.borrow();
+        let last = order.iter().rposition(|who| *who == "light").unwrap();
+        assert!(last < BUSY / 2, "{order:?}");
+        assert_eq!(order.len(), 3 * BUSY + 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_of_an_address_that_come_back_wait_for_others() {
+        const BUSY: usize = 20;
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let lane = BusyLane::new(1);
+        let (flooder, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+        for _ in 0..10 {
+            lane.run(flooder, async { compute(PROCESSOR_TIME_ALLOWANCE / 5) }).await;
+        }
+        let tasks = LocalSet::new();
+        for (address, who) in std::iter::repeat_n((flooder, "busy"), BUSY).chain([(other, "light")]) {
+            let (lane, order) = (lane.clone(), order.clone());
+            tasks.spawn_local(async move {
+                lane.run(address, async {
+                    for _ in 0..3 {
+                        requeue().await;
+                        order.borrow_mut().push(who);
+                    }
+                })
+                .await;
+            });
+        }
         tasks.await;
         let order = order.borrow();
         let last = order.iter().rposition(|who| *who == "light").unwrap();

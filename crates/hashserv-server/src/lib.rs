@@ -16,7 +16,10 @@
 mod commands;
 mod connection_limit;
 mod fairness;
+mod handshakes;
+mod large_messages;
 mod limits;
+mod network;
 mod refusal;
 mod server;
 mod session;

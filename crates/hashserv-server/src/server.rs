@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::Limits;
 use crate::connection_limit::{Admission, ConnectionLimit};
 use crate::fairness::BusyLane;
+use crate::handshakes::Handshake;
 use crate::session::serve;
 use crate::shared::Shared;
 
@@ -102,10 +103,11 @@ struct Clients {
 }
 
 impl Clients {
-    fn serve(&self, incoming: Incoming, admission: Admission) {
+    fn serve(&self, incoming: Incoming, (admission, handshake): (Admission, Handshake)) {
         let (shared, cut_off, lane) = (self.shared.clone(), self.cut_off.clone(), self.lane.clone());
         self.sessions.spawn(async move {
-            cut_off.run_until_cancelled(lane.run(serve(shared, incoming))).await;
+            let address = incoming.peer().ip();
+            cut_off.run_until_cancelled(lane.run(address, serve(shared, incoming, handshake))).await;
             drop(admission);
         });
     }

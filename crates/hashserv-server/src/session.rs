@@ -1,6 +1,7 @@
 //! One connection from its handshake to its end.
 
 mod conversation;
+mod deadline;
 mod end;
 mod outbox;
 mod pending;
@@ -17,17 +18,18 @@ use hashserv_log::{one_line, printable};
 use hashserv_protocol::{HandshakeReader, Hello, Progress};
 use hashserv_transport::{Connection, Incoming};
 use tokio::time::timeout;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use conversation::Conversation;
 use end::End;
 use requests::serve_requests;
 
+use crate::handshakes::Handshake;
 use crate::refusal::Refused;
 use crate::shared::Shared;
 
-/// Serves an accepted connection until it ends.
-pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+/// Serves an accepted connection until it ends, unless its handshake must give way.
+pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, mut place: Handshake) {
     let peer = incoming.peer().clone();
     info!("{peer} has connected");
     let opening = async {
@@ -43,8 +45,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming) {
     };
     let opened = tokio::select! {
         opened = timeout(shared.limits.handshake, opening) => opened,
+        () = place.gives_way() => {
+            info!("{peer} is turned away: its handshake is not complete, and others need its place");
+            return;
+        }
         () = shared.stopping.cancelled() => return,
     };
+    drop(place);
     match opened {
         Ok(Ok((connection, hello))) => {
             run(Conversation::new(shared.for_client(&hello.via), connection, &hello)).await;
@@ -91,7 +98,8 @@ async fn run(mut conversation: Conversation) {
             conversation.outbox.close().await;
         }
         End::Failed(failed) => {
-            error!("a request of {peer}{user} failed: {}", failed.cause());
+            let failures = &conversation.shared.failures;
+            failures.log(format_args!("a request of {peer}{user} failed: {}", failed.cause()));
             conversation.outbox.close().await;
         }
         End::Disconnected(error) => {

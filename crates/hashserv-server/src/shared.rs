@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use hashserv_log::RateLimitedWarning;
+use hashserv_log::{RateLimitedError, RateLimitedWarning};
 use hashserv_service::Service;
 use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
+use crate::large_messages::LargeMessages;
 use crate::statistics::Statistics;
 
 /// State that all sessions of a server share.
@@ -15,6 +16,9 @@ pub(crate) struct Shared {
     pub(crate) service: Arc<Service>,
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) limits: Limits,
+    pub(crate) large_messages: Arc<LargeMessages>,
+    /// Errors of requests that failed: all of them do while the database is away.
+    pub(crate) failures: Arc<RateLimitedError>,
     /// Warning of stored unihashes that no line of a stream can carry.
     pub(crate) misfits: Arc<RateLimitedWarning>,
     /// Cancelled when the server stops: sessions end once they have answered what has arrived.
@@ -29,6 +33,8 @@ impl Shared {
             service,
             statistics: Arc::default(),
             limits,
+            large_messages: Arc::default(),
+            failures: Arc::default(),
             misfits: Arc::default(),
             stopping: CancellationToken::new(),
             without_upstream: None,
@@ -40,6 +46,8 @@ impl Shared {
             service: Arc::new(shared.service.without_upstream()),
             statistics: shared.statistics.clone(),
             limits: shared.limits.clone(),
+            large_messages: shared.large_messages.clone(),
+            failures: shared.failures.clone(),
             misfits: shared.misfits.clone(),
             stopping: shared.stopping.clone(),
             without_upstream: None,

@@ -15,9 +15,13 @@ use crate::ServiceError;
 use crate::cache::LookupCache;
 use crate::upstream::pull::Pull;
 
-/// Deadline for a call that needs the database and the upstream, one after the other, measured from the call. Clients
-/// give up after 30 s. Each part has a shorter limit of its own, but they add up.
-const CALL_DEADLINE: Duration = Duration::from_secs(25);
+/// Deadline for the recording of reports with an upstream, measured from the call. Clients give up after 30 s. Each
+/// part has a shorter limit of its own, but they add up.
+const REPORT_DEADLINE: Duration = Duration::from_secs(25);
+
+/// Deadline for an answer of the upstream, measured from the call that needs it, the database's part included. The
+/// local answer stands then. It is shorter than a server's limit for the whole request, which fails.
+const UPSTREAM_ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Looks hashes up and records reports.
 ///
@@ -62,7 +66,7 @@ impl Equivalence {
         if found.iter().all(Option::is_some) {
             return Ok(found);
         }
-        let deadline = Instant::now() + CALL_DEADLINE;
+        let deadline = Instant::now() + UPSTREAM_ANSWER_DEADLINE;
         self.read_unihashes(keys, &mut found).await?;
         if let Some(upstream) = &self.upstream {
             // What is missing then has the local answer: unknown.
@@ -81,7 +85,7 @@ impl Equivalence {
         if exist.iter().all(|exists| *exists) {
             return Ok(exist);
         }
-        let deadline = Instant::now() + CALL_DEADLINE;
+        let deadline = Instant::now() + UPSTREAM_ANSWER_DEADLINE;
         self.read_existence(unihashes, &mut exist).await?;
         if let Some(upstream) = &self.upstream {
             let _ = timeout_at(deadline, upstream.complete_existence(unihashes, &mut exist)).await;
@@ -96,7 +100,7 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn unihash(&self, key: TaskKey<'_>) -> Result<Option<Unihash>, ServiceError> {
-        let deadline = Instant::now() + CALL_DEADLINE;
+        let deadline = Instant::now() + UPSTREAM_ANSWER_DEADLINE;
         let mut found = self.cache.unihashes(&[key]);
         self.read_unihashes(&[key], &mut found).await?;
         match (found.pop().flatten(), &self.upstream) {
@@ -111,7 +115,7 @@ impl Equivalence {
     ///
     /// Where the database fails.
     pub async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, ServiceError> {
-        let deadline = Instant::now() + CALL_DEADLINE;
+        let deadline = Instant::now() + UPSTREAM_ANSWER_DEADLINE;
         let row = self.storage.task_row(key).await?;
         match (row, &self.upstream) {
             (None, Some(upstream)) => Ok(by(deadline, upstream.task_row(key)).await),
@@ -130,7 +134,7 @@ impl Equivalence {
         key: OuthashKey<'_>,
         taskhash: &str,
     ) -> Result<Option<UnifiedRow>, ServiceError> {
-        let deadline = Instant::now() + CALL_DEADLINE;
+        let deadline = Instant::now() + UPSTREAM_ANSWER_DEADLINE;
         let row = self.storage.unified_outhash_row(key).await?;
         match (row, &self.upstream) {
             (None, Some(upstream)) => Ok(by(deadline, upstream.outhash_row(key, taskhash)).await),
@@ -149,7 +153,7 @@ impl Equivalence {
         key: OuthashKey<'_>,
         taskhash: &str,
     ) -> Result<Option<OuthashRow>, ServiceError> {
-        let deadline = Instant::now() + CALL_DEADLINE;
+        let deadline = Instant::now() + UPSTREAM_ANSWER_DEADLINE;
         let row = self.storage.outhash_row(key).await?;
         match (row, &self.upstream) {
             (None, Some(upstream)) => {
@@ -320,10 +324,10 @@ impl Equivalence {
     }
 }
 
-/// Fails a call that takes longer than [`CALL_DEADLINE`].
+/// Fails a call that takes longer than [`REPORT_DEADLINE`].
 async fn in_time<T>(call: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
-    timeout_at(Instant::now() + CALL_DEADLINE, call).await.unwrap_or_else(|_| {
-        let limit = CALL_DEADLINE.as_secs();
+    timeout_at(Instant::now() + REPORT_DEADLINE, call).await.unwrap_or_else(|_| {
+        let limit = REPORT_DEADLINE.as_secs();
         Err(StorageError::Timeout(format!("with the upstream it took over {limit} s")).into())
     })
 }

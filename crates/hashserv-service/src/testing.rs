@@ -39,7 +39,7 @@ impl Gate {
 
 impl Hindrance for Gate {
     async fn pass(&self, kind: Kind) -> Result<(), StorageError> {
-        if kind == Kind::Write {
+        if matches!(kind, Kind::Write | Kind::Read) {
             return Ok(());
         }
         let mut is_open = self.is_open.subscribe();

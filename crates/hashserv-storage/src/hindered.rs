@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// What kind of call a [`Hindrance`] is asked about.
-///
-/// There is none for calls that only read: they are never hindered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// All calls that only read.
+    Read,
     /// [`report`](Storage::report), [`record_unihashes`](Storage::record_unihashes) and
     /// [`mark`](Storage::mark).
     Write,
@@ -90,10 +90,12 @@ impl<H: Hindrance> Hindered<H> {
 #[async_trait]
 impl<H: Hindrance> Storage for Hindered<H> {
     async fn unihashes(&self, keys: &[TaskKey<'_>]) -> Result<Vec<Option<Unihash>>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.unihashes(keys).await
     }
 
     async fn unihashes_exist(&self, unihashes: &[Unihash]) -> Result<Vec<bool>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.unihashes_exist(unihashes).await
     }
 
@@ -102,18 +104,22 @@ impl<H: Hindrance> Storage for Hindered<H> {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Vec<StoredUnihash>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.newest_unihashes(before, limit).await
     }
 
     async fn task_row(&self, key: TaskKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.task_row(key).await
     }
 
     async fn unified_outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<UnifiedRow>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.unified_outhash_row(key).await
     }
 
     async fn outhash_row(&self, key: OuthashKey<'_>) -> Result<Option<OuthashRow>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.outhash_row(key).await
     }
 
@@ -139,6 +145,7 @@ impl<H: Hindrance> Storage for Hindered<H> {
     }
 
     async fn gc_status(&self) -> Result<GcStatus, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.gc_status().await
     }
 
@@ -148,14 +155,17 @@ impl<H: Hindrance> Storage for Hindered<H> {
     }
 
     async fn usage(&self) -> Result<Vec<TableUsage>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.usage().await
     }
 
     async fn user(&self, name: &str) -> Result<Option<UserRecord>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.user(name).await
     }
 
     async fn users(&self) -> Result<Vec<UserRecord>, StorageError> {
+        self.hindrance.pass(Kind::Read).await?;
         self.storage.users().await
     }
 

@@ -1,11 +1,10 @@
 //! Limit of the number of connections from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The part of an IPv6 address that names a network. A host there can use any address of it.
-const IPV6_NETWORK_MASK: u128 = !0 << 64;
+use crate::network::network_of;
 
 /// The addresses that have connections, and how many each has.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ impl PeerLimit {
 
     /// Counts a connection, if the address may have another one.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<PeerConnection> {
-        let network = network(address);
+        let network = network_of(address);
         let mut counts = self.counts();
         let count = counts.entry(network).or_default();
         if *count >= self.limit {
@@ -56,14 +55,6 @@ impl Drop for PeerConnection {
                 counts.remove(&self.network);
             }
         }
-    }
-}
-
-/// An IPv4 address, however it is written, or the /64 network of an IPv6 address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK_MASK)),
-        address => address,
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use hashserv_protocol::reply::Reply;
 use hashserv_protocol::{Access, OwnedRequest};
@@ -15,6 +16,7 @@ use hashserv_storage::{Details, Report};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::conversation::Conversation;
+use super::deadline::Deadline;
 use super::end::End;
 use crate::commands::exchange::Exchange;
 use crate::commands::report::record_reports;
@@ -41,6 +43,8 @@ const MAX_CONCURRENT_LOOKUPS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Pending {
     reports: Gathered<Report>,
+    /// Deadline for the first of the reports; none where there is none.
+    report_deadline: Option<Deadline>,
     lookups: Gathered<Lookup>,
 }
 
@@ -85,8 +89,14 @@ impl Pending {
     pub(super) fn new() -> Self {
         Pending {
             reports: Gathered::new(MAX_REPORTS, MAX_REPORT_BYTES),
+            report_deadline: None,
             lookups: Gathered::new(MAX_LOOKUPS, MAX_LOOKUP_BYTES),
         }
+    }
+
+    /// Returns the deadline for a report: that of the first that it is recorded with, or else its own.
+    pub(super) fn report_deadline(&mut self, own: Deadline) -> Deadline {
+        *self.report_deadline.get_or_insert(own)
     }
 
     /// Adds a report. It is recorded as soon as no further one is at hand.
@@ -123,12 +133,14 @@ impl Pending {
 
     /// Records the reports that were added, and answers them in order.
     pub(super) async fn record_reports(&mut self, conversation: &mut Conversation) -> Result<(), End> {
+        let deadline = self.report_deadline.take();
         if self.reports.items.is_empty() {
             return Ok(());
         }
+        let deadline = deadline.unwrap_or_else(Deadline::starting_now);
         let started = Instant::now();
         let Conversation { shared, outbox, caller, .. } = conversation;
-        let recorded = record_reports(&shared.service, caller, self.reports.take()).await?;
+        let recorded = deadline.keep(record_reports(&shared.service, caller, self.reports.take())).await?;
         let count = recorded.len();
         for reply in recorded {
             outbox.reply(&reply.into())?;
@@ -144,9 +156,11 @@ impl Pending {
         }
         conversation.outbox.send().await?;
         let started = Instant::now();
+        let deadline = Deadline::starting_now();
         let lookups = self.lookups.take();
         // Should accounts have changed, the caller's is read again once, and not for each look-up.
-        conversation.require(Access::Read).await?;
+        deadline.keep(conversation.require(Access::Read)).await?;
+        let mut deadline = Some(deadline);
         let Conversation { shared, outbox, caller, .. } = conversation;
         let count = lookups.len();
         // Tasks of their own, so that they hold up nobody while this client does not read.
@@ -154,7 +168,18 @@ impl Pending {
             .map(|lookup| tokio::spawn(look_up(shared.clone(), caller.clone(), lookup)))
             .map(AbortOnDropHandle::new)
             .buffered(MAX_CONCURRENT_LOOKUPS);
-        while let Some(reply) = replies.next().await {
+        loop {
+            let ready = replies.next().now_or_never();
+            let next = match ready {
+                Some(next) => next,
+                None => {
+                    // All of them may take longer than one may: the client sees that it is served.
+                    outbox.send().await?;
+                    let deadline = deadline.take().unwrap_or_else(Deadline::starting_now);
+                    deadline.keep(async { Ok::<_, End>(replies.next().await) }).await?
+                }
+            };
+            let Some(reply) = next else { break };
             outbox.reply(&reply.map_err(Failed::from)??)?;
             outbox.send_if_many().await?;
         }

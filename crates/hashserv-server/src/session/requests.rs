@@ -9,6 +9,7 @@ use hashserv_protocol::{Command, MessageReader, Request};
 use tokio::sync::watch;
 
 use super::conversation::Conversation;
+use super::deadline::Deadline;
 use super::end::End;
 use super::pending::{Lookup, Pending};
 use super::stream::serve_stream;
@@ -16,6 +17,7 @@ use super::turn::WORK_PER_MESSAGE;
 use crate::commands::exchange::Exchange;
 use crate::commands::report::read_report;
 use crate::commands::{Handler, Handling, answer, check_offered, is_answered_at_once, waits_for_turn};
+use crate::large_messages::{check_length, is_large};
 use crate::refusal::Refused;
 
 /// Size of a message's chunk, in bytes, below which it costs more than it carries.
@@ -71,7 +73,11 @@ impl Requests<'_> {
     /// Answers the next message, or waits for more to arrive. Replies are sent once no further message is at hand.
     async fn next_request(&mut self) -> Result<Next, End> {
         match self.take_message().await? {
-            Some(text) => self.answer(&text).await,
+            Some(text) if is_large(&text) => self.answer_large(text).await,
+            Some(text) => match Request::parse(&text).map_err(Refused::from)? {
+                Some(request) => self.answer(request).await,
+                None => Err(End::Quiet),
+            },
             None => {
                 self.settle().await?;
                 self.conversation.outbox.send_and_receive().await?;
@@ -96,9 +102,28 @@ impl Requests<'_> {
         Ok(None)
     }
 
-    async fn answer(&mut self, text: &str) -> Result<Next, End> {
+    /// Answers a message that takes long to read.
+    async fn answer_large(&mut self, text: String) -> Result<Next, End> {
+        check_length(&text)?;
+        let large_messages = self.conversation.shared.large_messages.clone();
+        let deadline = Deadline::starting_now();
+        let parse = move || Ok(Request::parse(&text)?.map(|request| request.to_owned_request()));
+        let Some(request) = deadline.keep(large_messages.read(parse)).await? else { return Err(End::Quiet) };
+        let command = request.as_request().command();
+        if !matches!(Handling::of(command), Handling::Report) {
+            return self.answer(request.as_request()).await;
+        }
+        self.pending.answer_lookups(self.conversation).await?;
+        let deadline = self.permit_report(command, deadline).await?;
+        let caller = self.conversation.caller.clone();
+        let read = large_messages.read(move || read_report(&request.as_request(), &caller));
+        let report = deadline.keep(read).await?;
+        self.pending.add_report(report, self.conversation).await?;
+        Ok(Next::Request)
+    }
+
+    async fn answer(&mut self, request: Request<'_>) -> Result<Next, End> {
         let started = Instant::now();
-        let Some(request) = Request::parse(text).map_err(Refused::from)? else { return Err(End::Quiet) };
         let mut paused = Duration::ZERO;
         let next = match Handling::of(request.command()) {
             Handling::Report => return self.take_report(&request).await,
@@ -130,10 +155,18 @@ impl Requests<'_> {
     /// Reads a report, which is recorded together with those that follow it.
     async fn take_report(&mut self, request: &Request<'_>) -> Result<Next, End> {
         self.pending.answer_lookups(self.conversation).await?;
-        self.conversation.require(request.command().access()).await?;
+        self.permit_report(request.command(), Deadline::starting_now()).await?;
         let report = read_report(request, &self.conversation.caller)?;
         self.pending.add_report(report, self.conversation).await?;
         Ok(Next::Request)
+    }
+
+    /// Checks the permissions for a report. Returns its deadline, which is that of the first of those that it is
+    /// recorded with.
+    async fn permit_report(&mut self, command: Command, taken_up: Deadline) -> Result<Deadline, End> {
+        let deadline = self.pending.report_deadline(taken_up);
+        deadline.keep(self.conversation.require(command.access())).await?;
+        Ok(deadline)
     }
 
     /// Keeps a look-up, which waits for the upstream together with those that follow it.
@@ -147,7 +180,8 @@ impl Requests<'_> {
     /// Switches to a stream mode.
     async fn switch(&mut self, mode: StreamMode) -> Result<Next, End> {
         self.prepare(mode.command()).await?;
-        self.conversation.require(mode.command().access()).await?;
+        let permitted = self.conversation.require(mode.command().access());
+        Deadline::starting_now().keep(permitted).await?;
         self.conversation.outbox.reply(&Reply::Switched(stream::OK))?;
         Ok(Next::Stream(mode))
     }
@@ -164,7 +198,8 @@ impl Requests<'_> {
         let waits = waits_for_turn(request.command()).then(|| watch::Sender::new(false));
         let waiting = waits.as_ref().map(watch::Sender::subscribe);
         let mut exchange = Exchange::new(shared, caller, request, waits.as_ref());
-        let answer = answer(&mut exchange, handler);
+        let deadline = Deadline::for_command(exchange.request.command());
+        let answer = deadline.keep(answer(&mut exchange, handler));
         let reply = match waiting {
             None => answer.await,
             Some(waiting) => tokio::select! {

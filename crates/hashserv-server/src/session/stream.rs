@@ -5,6 +5,7 @@ use std::time::Instant;
 use hashserv_protocol::stream::{self, StreamMode};
 
 use super::conversation::Conversation;
+use super::deadline::Deadline;
 use super::end::End;
 use super::stream_answers::answer_lines;
 use super::stream_batch::{Batch, Stop};
@@ -56,8 +57,9 @@ async fn serve_in_turn(conversation: &mut Conversation, mode: StreamMode) -> Res
         }
         let Batch { lines, bytes, stop } = Batch::read(block, framing);
         // A user may have lost the permission since the switch.
-        check_access(shared.service.accounts(), caller, mode.command().access()).await?;
-        let answered = answer_lines(mode, shared, &lines, replies).await;
+        let deadline = Deadline::for_command(mode.command());
+        deadline.keep(check_access(shared.service.accounts(), caller, mode.command().access())).await?;
+        let answered = deadline.keep(answer_lines(mode, shared, &lines, replies)).await;
         shared.statistics.record(lines.len(), started.elapsed());
         let work = lines.len();
         received.consume(bytes);

@@ -3,6 +3,7 @@
 //! A client writes thousands of queries in one go. Answering what fits into the receive buffer before the
 //! rest is looked at would cost one round trip to the upstream for each bufferful.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,10 +11,10 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use hashserv_protocol::Request;
 use hashserv_protocol::stream::StreamMode;
-use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::conversation::Conversation;
+use super::deadline::Deadline;
 use super::end::End;
 use super::stream_answers::answer_lines;
 use super::stream_batch::{Batch, Stop};
@@ -33,6 +34,7 @@ const BEGUN_AGAIN: &[u8] = b"ok\n\"ok\"\n";
 struct OwnedBatch {
     text: String,
     weight: usize,
+    deadline: Deadline,
     /// Set where the client then ended the mode, and started it again.
     is_begun_again: bool,
 }
@@ -62,6 +64,8 @@ struct Pipeline {
     intake: Intake,
     /// Size of all that is being looked up, in bytes, overhead included.
     weight: usize,
+    /// Deadlines for the batches that are being looked up, in their order.
+    deadlines: VecDeque<Deadline>,
 }
 
 impl Pipeline {
@@ -80,9 +84,10 @@ pub(super) async fn serve_pipelined(conversation: &mut Conversation, mode: Strea
     let mut lookups = Lookups::new();
     loop {
         while pipeline.takes_more()
-            && let Some(batch) = take_batch(conversation, mode, &mut pipeline.intake).await?
+            && let Some(batch) = take_batch(conversation, mode, &mut pipeline).await?
         {
             pipeline.weight += batch.weight;
+            pipeline.deadlines.push_back(batch.deadline);
             // A task of its own, so that it goes on, and holds up nobody, while this client does not read.
             let answers = tokio::spawn(look_up(shared.clone(), mode, batch));
             lookups.push_back(AbortOnDropHandle::new(answers));
@@ -90,7 +95,7 @@ pub(super) async fn serve_pipelined(conversation: &mut Conversation, mode: Strea
         tokio::select! {
             // Replies come first: a client that sends without end still receives them.
             biased;
-            Some(answers) = lookups.next() => {
+            Some(answers) = next_answers(&mut lookups, &pipeline.deadlines) => {
                 deliver(conversation, answers, &mut lookups, &mut pipeline).await?;
             }
             () = shared.stopping.cancelled(), if !lookups.is_empty() && pipeline.takes_more() => {
@@ -112,21 +117,32 @@ pub(super) async fn serve_pipelined(conversation: &mut Conversation, mode: Strea
     }
 }
 
+/// Returns the next answers once they are known, or fails at their deadline; `None` where nothing is looked up.
+async fn next_answers(
+    lookups: &mut Lookups,
+    deadlines: &VecDeque<Deadline>,
+) -> Option<Result<Answers, Failed>> {
+    let deadline = *deadlines.front()?;
+    let next = async { lookups.next().await.transpose().map_err(Failed::from) };
+    deadline.keep(next).await.transpose()
+}
+
 /// Sends answers, and those after them that are known already.
 async fn deliver(
     conversation: &mut Conversation,
-    answers: Result<Answers, JoinError>,
+    answers: Result<Answers, Failed>,
     lookups: &mut Lookups,
     pipeline: &mut Pipeline,
 ) -> Result<(), End> {
     let mut next = Some(answers);
     while let Some(answers) = next {
-        let answers = answers.map_err(Failed::from)?;
+        let answers = answers?;
         pipeline.weight -= answers.weight;
+        pipeline.deadlines.pop_front();
         conversation.outbox.append(&answers.replies);
         answers.end?;
         conversation.outbox.send_if_many().await?;
-        next = lookups.next().now_or_never().flatten();
+        next = lookups.next().now_or_never().flatten().map(|answers| answers.map_err(Failed::from));
     }
     conversation.outbox.send().await
 }
@@ -135,7 +151,7 @@ async fn deliver(
 async fn take_batch(
     conversation: &mut Conversation,
     mode: StreamMode,
-    intake: &mut Intake,
+    Pipeline { intake, deadlines, .. }: &mut Pipeline,
 ) -> Result<Option<OwnedBatch>, End> {
     let framing = conversation.outbox.framing();
     let block = match conversation.outbox.lines().complete() {
@@ -148,6 +164,7 @@ async fn take_batch(
     if block.is_empty() {
         return Ok(None);
     }
+    let deadline = Deadline::starting_now();
     let Batch { lines, bytes, stop } = Batch::read(block, framing);
     let (text, work) = (lines.join("\n"), lines.len());
     conversation.outbox.lines().consume(bytes);
@@ -162,11 +179,13 @@ async fn take_batch(
         Stop::Refused(refused) => *intake = Intake::Fault(refused.into()),
     }
     // A user may have lost the permission since the switch.
-    if let Err(fault) = conversation.require(mode.command().access()).await {
+    let permitted = conversation.require(mode.command().access());
+    // Replies to earlier batches wait for this.
+    if let Err(fault) = deadlines.front().unwrap_or(&deadline).keep(permitted).await {
         *intake = Intake::Fault(fault);
         return Ok(None);
     }
-    let batch = OwnedBatch { text, weight: bytes + BATCH_OVERHEAD_BYTES, is_begun_again };
+    let batch = OwnedBatch { text, weight: bytes + BATCH_OVERHEAD_BYTES, deadline, is_begun_again };
     Ok((!batch.text.is_empty() || is_begun_again).then_some(batch))
 }
 

@@ -101,6 +101,26 @@ async fn who_does_not_say_the_handshake_is_turned_away() {
 }
 
 #[tokio::test]
+async fn who_does_not_say_the_handshake_gives_way_where_places_are_short() {
+    let server = Running::start(places(4), None).await;
+    let mut idle = server.client().await;
+    assert_eq!(ask(&mut idle, PING).await, ALIVE);
+    let mut silent = Vec::new();
+    for _ in 0..RESERVED_UNIX_CONNECTIONS + 10 {
+        silent.push(UnixStream::connect(server.socket("one")).await.unwrap());
+    }
+    let mut waiting = server.tcp_client().await;
+    let mut administrator = greet(UnixStream::connect(server.socket("one")).await.unwrap()).await;
+    // From here on the clock goes only while everybody waits.
+    tokio::time::pause();
+    let began = Instant::now();
+    assert_eq!(ask(&mut administrator, PING).await, ALIVE);
+    assert_eq!(ask(&mut waiting, PING).await, ALIVE);
+    assert!(began.elapsed() < Limits::default().handshake / 2, "{:?}", began.elapsed());
+    assert_eq!(ask(&mut idle, PING).await, ALIVE, "its handshake is complete");
+}
+
+#[tokio::test]
 async fn who_does_not_read_its_replies_is_cut_off() {
     const SIGINFO: usize = 4 * 1024 * 1024;
     let server = Running::start(Limits { stalled_write: SHORT, ..Limits::default() }, None).await;
@@ -196,7 +216,7 @@ async fn pause_after(chunk: &str, count: usize) -> Duration {
     let began = Instant::now();
     let chunks = format!("{chunk}\n").repeat(count);
     let message = format!("{{\"chunk-stream\": null}}\n{{\"nonsense\": \"\n{chunks}\"}}\n");
-    assert!(ask(&mut client, &message).await.contains("nonsense"));
+    assert!(ask(&mut client, &message).await.contains("invoke-error"));
     began.elapsed()
 }
 

@@ -160,6 +160,10 @@ async fn request_that_fails_is_closed_without_a_reply() {
         server.storage.close().await;
         for (mut client, request) in clients {
             let before = log.lines(Level::ERROR).len();
+            // One error a second is logged at most.
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::time::resume();
             client.send(&format!("{{\"ping\": {{}}}}\n{request}{{\"ping\": {{}}}}\n")).await;
             assert_eq!(client.rest().await, "{\"alive\":true}\n", "{request}");
             let errors = log.lines(Level::ERROR);
@@ -167,6 +171,24 @@ async fn request_that_fails_is_closed_without_a_reply() {
             assert!(errors[before].contains("the database is closed"), "{errors:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn many_requests_that_fail_are_one_error_a_second() {
+    let log = CapturedLog::start();
+    let server = Running::start(None).await;
+    server.storage.close().await;
+    tokio::time::pause();
+    for number in 0..=100 {
+        if number == 100 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let mut client = server.client().await;
+        client.send("{\"get\": {\"method\": \"m\", \"taskhash\": \"t\"}}\n").await;
+        assert_eq!(client.0.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    }
+    let errors = log.lines(Level::ERROR);
+    assert!(errors.len() == 2 && errors[1].ends_with("(99 such errors before were left out)"), "{errors:?}");
 }
 
 #[tokio::test]
