@@ -121,6 +121,12 @@ pub enum TransportError {
         /// The longest message that is taken, in bytes.
         max: usize,
     },
+    /// The peer closed the WebSocket (status 1009), because a message that was sent is longer than it takes.
+    #[error("a message is longer than {peer} takes")]
+    MessageRefused {
+        /// The other end.
+        peer: Peer,
+    },
     /// The connection broke.
     #[error("the connection to {peer} failed")]
     Io {
