@@ -37,7 +37,7 @@ fn advice(command: Command, is_repeatable: bool) -> Option<&'static str> {
         Command::GcMark | Command::GcMarkStream => {
             Some("look with gc-status; begin again with a mark of another name")
         }
-        Command::ResetStats => Some("the figures may be lost; get-stats has those since the reset"),
+        Command::ResetStats => Some("the figures up to now may be lost"),
         Command::Ping
         | Command::Get
         | Command::GetOuthash

@@ -97,6 +97,9 @@ impl ClientError {
 
     /// A reply that makes no sense, quoted in part.
     pub(crate) fn senseless(reply: &[u8]) -> Self {
+        if reply.starts_with(b"HTTP/") {
+            return ClientError::Protocol("it speaks HTTP; should the address begin with ws://?".to_owned());
+        }
         let text = String::from_utf8_lossy(&reply[..reply.len().min(4 * QUOTED)]);
         let quoted: String = text.chars().take(QUOTED).collect();
         ClientError::Protocol(format!("{quoted:?}"))

@@ -99,8 +99,9 @@ impl fmt::Display for Host {
     }
 }
 
-/// Text of an address with what stands before the last `@` of its host masked: there may be a password.
-fn without_credentials(text: &str) -> String {
+/// Returns the text of an address with what stands before its last `@` masked, for messages: there may be a password.
+#[must_use]
+pub fn without_credentials(text: &str) -> String {
     let host = text.find("://").map_or(0, |end| end + "://".len());
     // A password may have slashes in it, which whoever wrote it forgot to encode.
     match text.rfind('@') {

@@ -6,6 +6,7 @@ use hashserv_protocol::{Call, Framing, encode_message};
 use crate::testing::{client, client_with, hangs_up, one_ping, script};
 use crate::{ClientError, ClientOptions, Login};
 
+mod mismatch;
 mod waiting;
 
 const AUTH: &str = r#"{"auth":{"username":"u","token":"secret"}}"#;

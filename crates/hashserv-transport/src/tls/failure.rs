@@ -21,10 +21,13 @@ pub(super) fn explain(peer: &Peer, source: io::Error) -> TransportError {
     let reason = match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::InvalidCertificate(error)) => of_certificate(error),
         Some(Error::InvalidMessage(_)) => {
-            "it does not speak TLS; should it be ws:// instead of wss://?".into()
+            "it does not speak TLS; should the address begin with ws://, or be HOST:PORT for raw TCP?".into()
         }
         Some(Error::AlertReceived(alert)) => of_alert(*alert),
-        _ if source.kind() == io::ErrorKind::UnexpectedEof => "it closed the connection".into(),
+        _ if source.kind() == io::ErrorKind::UnexpectedEof => {
+            "it closed the connection; does it speak TLS, or should the address be HOST:PORT for raw TCP?"
+                .into()
+        }
         _ if source.kind() == io::ErrorKind::InvalidInput => "the host is no name of a server".into(),
         _ => "the handshake did not come to its end".into(),
     };

@@ -160,7 +160,11 @@ async fn no_attempt_begins_after_the_window_however_slow_attempts_are() {
     let slow_client = || client_with((0..4).map(|_| closes_late()).collect(), retrying());
     let started = tokio::time::Instant::now();
     slow_client().db_query_columns().await.unwrap_err();
-    assert_eq!(started.elapsed().as_secs(), 40, "the second attempt outlasts the window, a third does not begin");
+    assert_eq!(
+        started.elapsed().as_secs(),
+        40,
+        "the second attempt outlasts the window, a third does not begin"
+    );
     let started = tokio::time::Instant::now();
     slow_client().ping().await.unwrap_err();
     assert_eq!(started.elapsed().as_secs(), 40);
