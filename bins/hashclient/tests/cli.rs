@@ -263,6 +263,15 @@ fn proxy_that_cannot_be_used_is_a_usage_error() {
 }
 
 #[test]
+fn authorities_that_cannot_be_read_are_named_with_their_option() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("wss://{}", listener.local_addr().unwrap());
+    let outcome = run(&["--address", &address, "--tls-ca", "/nonexist", "ping"], &[]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.starts_with("ERROR: --tls-ca: /nonexist: "), "{}", outcome.stderr);
+}
+
+#[test]
 fn netrc_that_is_a_pipe_is_not_waited_for() {
     let directory = TempDir::new().unwrap();
     let pipe = directory.path().join("netrc");

@@ -97,12 +97,11 @@ impl ClientError {
 
     /// A reply that makes no sense, quoted in part.
     pub(crate) fn senseless(reply: &[u8]) -> Self {
-        if reply.starts_with(b"HTTP/") {
-            return ClientError::Protocol("it speaks HTTP; should the address begin with ws://?".to_owned());
-        }
         let text = String::from_utf8_lossy(&reply[..reply.len().min(4 * QUOTED)]);
         let quoted: String = text.chars().take(QUOTED).collect();
-        ClientError::Protocol(format!("{quoted:?}"))
+        let is_http = reply.starts_with(b"HTTP/");
+        let hint = if is_http { "; it speaks HTTP, should the address begin with ws://?" } else { "" };
+        ClientError::Protocol(format!("{quoted:?}{hint}"))
     }
 }
 

@@ -97,7 +97,7 @@ pub enum TransportError {
         /// The HTTP status code.
         status: u16,
     },
-    /// The server answered the request for a WebSocket with something other than HTTP, or not at all.
+    /// The server answered the request for a WebSocket with something other than HTTP, or closed the connection.
     #[error(
         "{peer} did not answer as a WebSocket server does; should the address begin with wss://, or be HOST:PORT for raw TCP?"
     )]

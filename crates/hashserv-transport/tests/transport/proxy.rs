@@ -110,7 +110,7 @@ async fn failure(manner: Manner, limit: Duration) -> TransportError {
     let told = format!("{error} {error:?}");
     assert!(
         told.starts_with(&format!(
-            "cannot connect to {address} through the proxy 127.0.0.1:{proxy} (from https_proxy)"
+            "cannot connect to {address} through the proxy 127.0.0.1:{proxy} (from http_proxy)"
         )),
         "{told}"
     );

@@ -60,7 +60,7 @@ async fn raw_client_of_a_websocket_server_is_told_what_to_try() {
         }
     });
     let told = ping(Address::Tcp(host)).await;
-    assert!(told.contains("it speaks HTTP; should the address begin with ws://?"), "{told}");
+    assert!(told.contains("it speaks HTTP, should the address begin with ws://?"), "{told}");
 }
 
 #[tokio::test]
