@@ -53,6 +53,7 @@ mod call;
 mod command;
 mod handshake;
 mod json;
+mod limits;
 mod line_buffer;
 mod message;
 pub mod reply;
@@ -65,27 +66,9 @@ pub use address::{Address, AddressError, Host, without_credentials};
 pub use call::Call;
 pub use command::{Access, Command, Latency, Repetition};
 pub use handshake::{HandshakeError, HandshakeReader, Hello, MAX_VIA, Progress};
+pub use limits::{DEFAULT_MAX_MESSAGE, MAX_CONDITION, MAX_DETAIL, MAX_KEY, MAX_LINE, MAX_TOKEN};
 pub use line_buffer::{LineBuffer, LineTooLong};
 pub use message::{Framing, MessageError, MessageReader, encode_message};
 pub use request::{OwnedRequest, Request, RequestError};
 pub use secret::Secret;
 pub use text::{Text, is_valid_unihash};
-
-/// The longest line that is taken, in bytes. BitBake refuses longer ones too.
-pub const MAX_LINE: usize = 64 * 1024;
-
-/// The longest message that is taken unless configured otherwise, in bytes, chunked or not.
-pub const DEFAULT_MAX_MESSAGE: usize = 64 * 1024 * 1024;
-
-/// The longest method, taskhash, outhash, unihash, mark or user name that a server reads, in bytes: every database
-/// can index it.
-pub const MAX_KEY: usize = 1024;
-
-/// The longest owner, PN, PV, PR or task name of a report that a server reads, in bytes.
-pub const MAX_DETAIL: usize = 4 * 1024;
-
-/// The longest value of a condition that a server reads, in bytes.
-pub const MAX_CONDITION: usize = MAX_LINE;
-
-/// The longest token that a server reads, in bytes.
-pub const MAX_TOKEN: usize = 4 * 1024;

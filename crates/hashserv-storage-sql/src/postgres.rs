@@ -12,6 +12,7 @@ mod indexes;
 mod link;
 mod lookups;
 mod mark;
+mod mark_in_chunks;
 mod patience;
 mod reads;
 mod record;

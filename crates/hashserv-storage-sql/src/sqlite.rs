@@ -14,6 +14,7 @@ mod foreign;
 mod json;
 mod lookups;
 mod mark;
+mod mark_in_chunks;
 mod place;
 mod reads;
 mod record;

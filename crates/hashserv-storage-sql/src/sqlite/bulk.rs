@@ -1,13 +1,13 @@
 //! Finding and removing rows that may be millions.
 
-use hashserv_storage::{Column, Conditions, MarkRequest, StorageError, Sweep, Timestamp};
+use hashserv_storage::{Column, Conditions, StorageError, Sweep, Timestamp};
 use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::error::storage_error;
+use super::json;
 use super::transaction::transaction;
 use super::writer::{Statements, Writer};
-use super::{json, mark};
 use crate::bulk::{self, CHUNK, Chunks, Removal, chunk_size};
 use crate::columns::{columns_and_values, has_index};
 use crate::queue::Queue;
@@ -82,23 +82,6 @@ impl Bulk {
             removal_of_rows("outhashes_v2", conditions.of_outhashes()),
         ];
         bulk::remove(self, removals.into_iter().flatten()).await
-    }
-
-    /// Marks for one request after the other; those that may be about all rows take a transaction for each chunk.
-    pub(crate) async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
-        let mut counts = Vec::with_capacity(requests.len());
-        let mut rest = requests;
-        while let Some(first) = rest.first() {
-            let is_long = mark::is_long(first);
-            let end = rest.iter().position(|request| mark::is_long(request) != is_long);
-            let following = rest.split_off(end.unwrap_or(rest.len()));
-            let alike = std::mem::replace(&mut rest, following);
-            counts.extend(match is_long {
-                true => mark::mark_in_chunks(self, &alike).await?,
-                false => self.writer.mark(alike).await?,
-            });
-        }
-        Ok(counts)
     }
 
     pub(crate) async fn clean_unused(&self, before: Option<Timestamp>) -> Result<u64, StorageError> {
