@@ -88,9 +88,9 @@ impl Stress {
         bar.finish_and_clear();
         let figures = Figures::new(self.clients, start.elapsed(), all);
         if context.json {
-            context.output.json(&figures)?
+            context.output.json(&figures)?;
         } else {
-            figures.print(context)?
+            figures.print(context)?;
         }
         if self.report { self.check_recorded(context.connect().await?).await } else { Ok(()) }
     }
