@@ -32,7 +32,11 @@ pub(crate) fn conditions(words: Vec<String>) -> Result<Where<'static>, String> {
 }
 
 /// Columns that the server knows. Older servers ignore conditions on others, and so remove more than was meant.
-pub(crate) struct Columns(Vec<String>);
+pub(crate) struct Columns {
+    names: Vec<String>,
+    /// Set where the server told them, and not only others of its kind.
+    are_listed: bool,
+}
 
 impl Columns {
     /// Asks the server.
@@ -40,11 +44,11 @@ impl Columns {
         match client.db_query_columns().await {
             Ok(mut columns) => {
                 columns.sort_unstable();
-                Ok(Columns(columns))
+                Ok(Columns { names: columns, are_listed: true })
             }
             Err(error) if may_lack(&error) => {
                 tracing::info!(%error, "the server does not list its columns, using those of older servers");
-                Ok(Columns(OLDER_SERVERS_COLUMNS.map(str::to_owned).to_vec()))
+                Ok(Columns { names: OLDER_SERVERS_COLUMNS.map(str::to_owned).to_vec(), are_listed: false })
             }
             Err(error) => Err(error.into()),
         }
@@ -66,10 +70,24 @@ impl Columns {
     }
 
     fn check(&self, conditions: &Where<'_>, further: &[&str]) -> Result<(), String> {
-        let is_known = |column: &str| further.contains(&column) || self.0.iter().any(|known| known == column);
+        let is_known =
+            |column: &str| further.contains(&column) || self.names.iter().any(|known| known == column);
         match conditions.keys().find(|column| !is_known(column)) {
             None => Ok(()),
-            Some(column) => Err(format!("the server has no column '{column}', only {}", self.0.join(", "))),
+            Some(column) => Err(self.lack(column)),
+        }
+    }
+}
+
+impl Columns {
+    /// Tells that a column is not among these.
+    fn lack(&self, column: &str) -> String {
+        let names = self.names.join(", ");
+        match self.are_listed {
+            true => format!("the server has no column '{column}', only {names}"),
+            false => format!(
+                "the server did not tell its columns, and '{column}' may be none of them; each server has {names}"
+            ),
         }
     }
 }
@@ -125,6 +143,7 @@ mod tests {
     async fn older_servers_have_known_columns() {
         let columns = Columns::of(&mut client(&[CLOSING; 4])).await.unwrap();
         columns.check_removal(&parsed("outhash o")).unwrap();
-        columns.check_removal(&parsed("gc_mark M")).unwrap_err();
+        let told = columns.check_marking(&parsed("gc_mark M")).unwrap_err();
+        assert!(told.starts_with("the server did not tell its columns, and 'gc_mark' may be none"), "{told}");
     }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashserv_client::{Address, Client, ClientOptions, DialOptions, Dialer, Login, Proxies, Secret, Target};
+use hashserv_client::{
+    Address, Client, ClientError, ClientOptions, DialOptions, Dialer, Login, Proxies, Secret, Target,
+    TransportError,
+};
 
 use crate::failure::Failure;
 use crate::global::Global;
@@ -34,6 +37,8 @@ pub(crate) struct Server {
     dialer: Arc<Dialer>,
     address: Address,
     options: ClientOptions,
+    /// Set where --tls-ca names the authorities to trust.
+    has_own_authorities: bool,
 }
 
 impl Context {
@@ -47,9 +52,11 @@ impl Context {
             become_user: global.become_user,
             ..ClientOptions::default()
         };
+        let has_own_authorities = tls_ca.is_some();
         let proxies = Proxies::from_environment();
         let dialer = Dialer::new(DialOptions { tls_ca, proxies, ..DialOptions::default() });
-        let server = Server { dialer: Arc::new(dialer), address: global.address.address, options };
+        let address = global.address.address;
+        let server = Server { dialer: Arc::new(dialer), address, options, has_own_authorities };
         Ok(Context { link: Link { server, client: None }, output: Output::stdout(), json: global.json })
     }
 
@@ -91,7 +98,13 @@ impl Server {
     /// A connected client, logged in.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let dialer = Arc::clone(&self.dialer);
-        Ok(Client::connect(Target::new(dialer, self.address.clone()), self.options.clone()).await?)
+        let target = Target::new(dialer, self.address.clone());
+        Client::connect(target, self.options.clone()).await.map_err(|error| match error {
+            ClientError::Connect(error @ TransportError::Certificate { .. }) if self.has_own_authorities => {
+                Failure::Authorities(error)
+            }
+            error => error.into(),
+        })
     }
 }
 

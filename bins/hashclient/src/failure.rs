@@ -2,7 +2,7 @@
 
 use std::io;
 
-use hashserv_client::ClientError;
+use hashserv_client::{ClientError, ProxyError, TransportError};
 
 /// Why a command failed; the chain of its sources is printed in one line.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,12 @@ pub(crate) enum Failure {
         "the new token of '{username}' is lost (refresh-token makes another one): cannot write to standard output"
     )]
     TokenLost { username: String, source: io::Error },
+    #[error("standard output is closed, and the new token would be lost; nothing was asked of the server")]
+    ClosedOutput,
+    #[error("--tls-ca")]
+    Authorities(#[source] TransportError),
+    #[error("{path} has more than {max} bytes")]
+    FileTooLong { path: String, max: u64 },
     /// What was asked for would destroy too much.
     #[error("{0}")]
     Unconfirmed(String),
@@ -54,6 +60,11 @@ impl Failure {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Failure::Usage(_) | Failure::UsageLine { .. } => 2,
+            // A variable of the environment is wrong.
+            Failure::Client(ClientError::Connect(TransportError::Proxy {
+                source: ProxyError::Unusable(_),
+                ..
+            })) => 2,
             _ => 1,
         }
     }

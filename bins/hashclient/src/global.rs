@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use hashserv_client::{Address, AddressError, Secret};
+use hashserv_client::{Address, AddressError, Host, Secret};
 use tracing::level_filters::LevelFilter;
 
 use crate::duration;
@@ -55,7 +55,7 @@ pub(crate) struct Global {
     pub(crate) tls_ca: Option<OsString>,
 
     /// How long to try again where the server cannot be reached or closes the connection: 5, 5s or 2m; a day at
-    /// most
+    /// most. Counted from the first failure; no attempt begins later, but the last may take as long as the server
     #[arg(
         long,
         global = true,
@@ -79,12 +79,25 @@ pub(crate) struct ServerAddress {
 }
 
 impl FromStr for ServerAddress {
-    type Err = AddressError;
+    type Err = String;
 
-    /// Parses an address. An empty variable of the environment means the default.
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    /// Parses an address to connect to. An empty variable of the environment means the default.
+    fn from_str(text: &str) -> Result<Self, String> {
         let text = if text.is_empty() { DEFAULT_ADDRESS } else { text };
-        Ok(ServerAddress { text: text.to_owned(), address: text.parse()? })
+        let address = text.parse().map_err(|error: AddressError| error.to_string())?;
+        if let Address::Tcp(host) | Address::WebSocket { host, .. } = &address {
+            check_reachable(host)?;
+        }
+        Ok(ServerAddress { text: text.to_owned(), address })
+    }
+}
+
+/// Refuses hosts that can only be listened on.
+fn check_reachable(host: &Host) -> Result<(), String> {
+    match host {
+        Host { name, .. } if name.is_empty() => Err("the host is missing".to_owned()),
+        Host { port: Some(0), .. } => Err("no server has the port 0".to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -105,6 +118,7 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "UPPER")]
 pub(crate) enum LogLevel {
+    #[value(alias = "CRITICAL")]
     Error,
     #[value(alias = "WARN")]
     Warning,
@@ -143,6 +157,7 @@ mod tests {
         let parse = |text| LogLevel::from_str(text, true);
         assert_eq!(parse("warning"), Ok(LogLevel::Warning));
         assert_eq!(parse("warn"), Ok(LogLevel::Warning));
+        assert_eq!(parse("CRITICAL"), Ok(LogLevel::Error));
         assert_eq!(parse("Debug"), Ok(LogLevel::Debug));
         assert!(parse("loud").is_err());
     }

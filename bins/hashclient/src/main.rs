@@ -13,6 +13,7 @@ mod notice;
 mod older_servers;
 mod output;
 mod progress;
+mod standard_output;
 mod statistics;
 #[cfg(test)]
 mod testing;
@@ -22,7 +23,9 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 use hashserv_log::one_line;
+use hashserv_protocol::without_credentials;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::Cli;
@@ -32,7 +35,10 @@ use crate::failure::Failure;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => return print_answer(&answer),
+        Err(mut answer) => {
+            mask_credentials(&mut answer);
+            return print_answer(&answer);
+        }
     };
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from(cli.global.log))
@@ -43,13 +49,24 @@ fn main() -> ExitCode {
         .init();
     match run(cli) {
         Ok(code) => code,
-        Err(failure) => {
-            if !failure.is_closed_pipe() {
-                // With standard error closed there is nobody to tell.
-                let _ = writeln!(io::stderr(), "ERROR: {}", one_line(&failure));
-            }
-            ExitCode::from(failure.status())
-        }
+        Err(failure) => end_with(&failure),
+    }
+}
+
+/// Says what failed, and returns the exit status.
+fn end_with(failure: &Failure) -> ExitCode {
+    if !failure.is_closed_pipe() {
+        // With standard error closed there is nobody to tell.
+        let _ = writeln!(io::stderr(), "ERROR: {}", one_line(failure));
+    }
+    ExitCode::from(failure.status())
+}
+
+/// Masks what an address has before its `@`, which may be a password.
+fn mask_credentials(answer: &mut clap::Error) {
+    if let Some(ContextValue::String(value)) = answer.get(ContextKind::InvalidValue) {
+        let masked = without_credentials(value);
+        answer.insert(ContextKind::InvalidValue, ContextValue::String(masked));
     }
 }
 
@@ -58,7 +75,7 @@ fn print_answer(answer: &clap::Error) -> ExitCode {
     match answer.print().and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2)),
         Err(_) if answer.use_stderr() => ExitCode::from(2),
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => end_with(&Failure::Output(error)),
     }
 }
 

@@ -6,11 +6,12 @@ mod parse;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use hashserv_client::Login;
 use hashserv_log::one_line;
+use rustix::fs::OFlags;
 
 use crate::notice;
 
@@ -34,6 +35,13 @@ enum NetrcError {
         path = path.display()
     )]
     Exposed { path: PathBuf },
+    #[error(
+        "{path}: this file, which has a token for the server, belongs to another user: run chown on it",
+        path = path.display()
+    )]
+    Foreign { path: PathBuf },
+    #[error("{path}: the netrc file is not a regular file", path = path.display())]
+    NotAFile { path: PathBuf },
 }
 
 /// The user name and the token for a server, from `$NETRC` or `~/.netrc`. The latter need not exist.
@@ -41,7 +49,7 @@ pub(crate) fn login(address: &str) -> Option<Login> {
     let chosen = std::env::var_os("NETRC").filter(|path| !path.is_empty()).map(PathBuf::from);
     let must_exist = chosen.is_some();
     let path = chosen.or_else(|| std::env::home_dir().map(|home| home.join(".netrc")))?;
-    match read_login(&path, address) {
+    match read_login(&path, address, rustix::process::getuid().as_raw()) {
         Ok(login) => login,
         Err(NetrcError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound && !must_exist => {
             None
@@ -53,10 +61,16 @@ pub(crate) fn login(address: &str) -> Option<Login> {
     }
 }
 
-fn read_login(path: &Path, address: &str) -> Result<Option<Login>, NetrcError> {
+/// Reads the login that the file has for a server. `user` is the one that must own it.
+fn read_login(path: &Path, address: &str, user: u32) -> Result<Option<Login>, NetrcError> {
     let failed = |source| NetrcError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    // To open a pipe without a writer would wait for one.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(NetrcError::NotAFile { path: path.to_owned() });
+    }
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_FILE {
@@ -68,13 +82,16 @@ fn read_login(path: &Path, address: &str) -> Result<Option<Login>, NetrcError> {
         reason: error.reason,
     })?;
     match login {
-        Some(_) if mode & NOT_OWNER != 0 => Err(NetrcError::Exposed { path: path.to_owned() }),
+        Some(_) if metadata.uid() != user => Err(NetrcError::Foreign { path: path.to_owned() }),
+        Some(_) if metadata.mode() & NOT_OWNER != 0 => Err(NetrcError::Exposed { path: path.to_owned() }),
         login => Ok(login),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn written(text: &[u8], mode: u32) -> tempfile::NamedTempFile {
@@ -85,7 +102,19 @@ mod tests {
     }
 
     fn read(text: &[u8], mode: u32) -> Result<Option<Login>, String> {
-        read_login(written(text, mode).path(), "a").map_err(|error| one_line(&error))
+        read_login(written(text, mode).path(), "a", user()).map_err(|error| one_line(&error))
+    }
+
+    fn user() -> u32 {
+        rustix::process::getuid().as_raw()
+    }
+
+    #[test]
+    fn token_in_a_file_of_another_user_is_not_used() {
+        let file = written(b"machine a login u password secret", 0o600);
+        let error = one_line(&read_login(file.path(), "a", user() + 1).unwrap_err());
+        assert!(error.contains("belongs to another user") && !error.contains("secret"), "{error}");
+        assert_eq!(read_login(file.path(), "other", user() + 1).unwrap(), None);
     }
 
     #[test]

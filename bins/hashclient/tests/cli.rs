@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test it is a failed test")]
 
+use std::time::Duration;
+
 use assert_cmd::Command;
 use tempfile::TempDir;
 
@@ -13,8 +15,20 @@ struct Outcome {
 
 /// Runs hashclient in an empty directory that is its home too.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
+    finish(Command::cargo_bin("hashclient").unwrap(), arguments, environment)
+}
+
+/// The same by a shell that redirects its output.
+fn run_redirected(redirection: &str, arguments: &[&str]) -> Outcome {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("exec \"$0\" \"$@\" {redirection}")]);
+    shell.arg(assert_cmd::cargo::cargo_bin("hashclient"));
+    finish(shell, arguments, &[])
+}
+
+fn finish(mut command: Command, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     let home = TempDir::new().unwrap();
-    let mut command = Command::cargo_bin("hashclient").unwrap();
+    command.timeout(Duration::from_secs(60));
     command.current_dir(home.path()).env_clear().env("HOME", home.path());
     command.env("HASHSERVER_RETRY_FOR", "0");
     command.args(arguments).envs(environment.iter().copied());
@@ -184,4 +198,95 @@ fn a_file_that_cannot_be_read_is_named() {
 fn removing_nothing_asks_nobody() {
     let outcome = run(&["remove"], &[]);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "No query specified\n"));
+}
+
+#[test]
+fn token_is_not_asked_for_where_standard_output_is_closed() {
+    for command in [&["new-user", "-u", "alice", "@read"][..], &["refresh-token", "-u", "alice"]] {
+        let outcome = run_redirected(">&-", command);
+        assert_eq!(outcome.status, 1, "{command:?}");
+        assert!(outcome.stderr.starts_with("ERROR: standard output is closed"), "{}", outcome.stderr);
+        let wanted = run_redirected(">/dev/null", command);
+        assert!(wanted.stderr.starts_with("ERROR: cannot connect"), "{}", wanted.stderr);
+    }
+}
+
+#[test]
+fn help_that_cannot_be_written_is_one_line_on_standard_error() {
+    for argument in ["--help", "--version"] {
+        let outcome = run_redirected(">/dev/full", &[argument]);
+        assert_eq!(outcome.status, 1, "{argument}");
+        assert!(
+            outcome.stderr.starts_with("ERROR: cannot write to standard output: No space"),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.stderr.lines().count(), 1);
+    }
+}
+
+#[test]
+fn no_password_of_an_address_is_printed() {
+    let outcome = run(&["--address", "wss://user:secret@h:1", "ping"], &[]);
+    assert_eq!(outcome.status, 2);
+    assert!(outcome.stderr.contains("a user name does not belong here"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("wss://***@h:1") && !outcome.stderr.contains("secret"),
+        "{}",
+        outcome.stderr
+    );
+    let outcome = run(&["ping"], &[("HASHSERVER_ADDRESS", "ws://user:secret@h")]);
+    assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
+}
+
+#[test]
+fn address_that_only_a_server_can_have_is_a_usage_error() {
+    for (address, reason) in [
+        (":80", "the host is missing"),
+        ("wss://", "the host is missing"),
+        ("127.0.0.1:0", "no server has the port 0"),
+        ("ws://localhost:0/x", "no server has the port 0"),
+    ] {
+        let outcome = run(&["--address", address, "ping"], &[]);
+        assert_eq!(outcome.status, 2, "{address}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(reason), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn proxy_that_cannot_be_used_is_a_usage_error() {
+    for proxy in ["socks5://127.0.0.1:1", "http://"] {
+        let outcome = run(&["--address", "wss://example.invalid", "ping"], &[("https_proxy", proxy)]);
+        assert_eq!(outcome.status, 2, "{proxy}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("https_proxy"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_named_with_their_option() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("wss://{}", listener.local_addr().unwrap());
+    let outcome = run(&["--address", &address, "--tls-ca", "/nonexist", "ping"], &[]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.starts_with("ERROR: --tls-ca: /nonexist: "), "{}", outcome.stderr);
+}
+
+#[test]
+fn netrc_that_is_a_pipe_is_not_waited_for() {
+    let directory = TempDir::new().unwrap();
+    let pipe = directory.path().join("netrc");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let outcome = run(&["ping"], &[("NETRC", pipe.to_str().unwrap())]);
+    assert!(outcome.stderr.contains("the netrc file is not a regular file"), "{}", outcome.stderr);
+}
+
+#[test]
+fn file_without_end_is_refused() {
+    let hash = "0".repeat(64);
+    let arguments = ["report", "--method", "m", "--taskhash", &hash, "--outhash", &hash, "--unihash", &hash];
+    let outcome = run(&[&arguments[..], &["--outhash-siginfo-file", "/dev/zero"]].concat(), &[]);
+    assert_eq!(
+        (outcome.status, outcome.stderr.as_str()),
+        (1, "ERROR: /dev/zero has more than 67108864 bytes\n")
+    );
 }

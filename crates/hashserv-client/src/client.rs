@@ -7,6 +7,7 @@ use hashserv_protocol::arguments::{Auth, User as UserArgument};
 use hashserv_protocol::{Call, Command, Hello, Secret, Text, reply};
 use serde::de::DeserializeOwned;
 
+use crate::doubt::{doubt, in_doubt};
 use crate::options::ClientOptions;
 use crate::pipeline::{
     BatchReceiver, BatchSender, CallReceiver, CallSender, QuerySender, ReplyReceiver, batch_halves,
@@ -206,14 +207,19 @@ impl Client {
     async fn call<R: DeserializeOwned>(&mut self, call: &Call<'_>) -> Result<R, ClientError> {
         let command = call.command();
         let mut retry = self.retry();
+        let mut was_sent = false;
         loop {
-            let session = self.any_session(&mut retry).await?;
+            let session = match self.any_session(&mut retry).await {
+                Err(error) if was_sent => return Err(doubt(command, call.is_repeatable(), error)),
+                session => session?,
+            };
+            was_sent = true;
             let error = match self.exchange(session, call, self.patience(command)).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
             if !call.is_repeatable() || !retry.again_with(&error, attempts(command)).await {
-                return Err(error);
+                return Err(in_doubt(command, call.is_repeatable(), error));
             }
         }
     }
@@ -289,7 +295,7 @@ impl Client {
             };
             close_after(session, &error).await;
             if !is_repeatable || !retry.again(&error).await {
-                return Err(error);
+                return Err(in_doubt(M::COMMAND, is_repeatable, error));
             }
         }
     }

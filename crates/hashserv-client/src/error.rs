@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use hashserv_protocol::{AddressError, LineTooLong, MessageError};
+use hashserv_protocol::{AddressError, Command, LineTooLong, MessageError};
 use hashserv_transport::TransportError;
 
 /// How much of a senseless reply is quoted, in characters.
@@ -27,6 +27,17 @@ pub enum ClientError {
     Timeout {
         /// The time that was given.
         after: Duration,
+    },
+    /// The reply to a command that changes what the server has did not arrive. It may have been carried out, and is
+    /// not to be repeated unseen.
+    #[error("{} may have been carried out ({advice}), its reply was lost", command.name())]
+    InDoubt {
+        /// The command.
+        command: Command,
+        /// What to do about it.
+        advice: &'static str,
+        /// Why there is no reply.
+        source: Box<ClientError>,
     },
     /// The reply is not one that a hash equivalence server gives to this request.
     #[error("the server's reply makes no sense: {0}")]
@@ -59,8 +70,12 @@ impl ClientError {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         match self {
-            ClientError::Transport(error) => !matches!(error, TransportError::MessageTooLarge { .. }),
+            ClientError::Transport(error) => !matches!(
+                error,
+                TransportError::MessageTooLarge { .. } | TransportError::MessageRefused { .. }
+            ),
             ClientError::SendFailed { is_lost, .. } => *is_lost,
+            ClientError::InDoubt { source, .. } => source.is_lost(),
             error => matches!(error, ClientError::Closed),
         }
     }
@@ -72,11 +87,21 @@ impl ClientError {
         matches!(self, ClientError::Connect(error) if error.is_transient())
     }
 
+    /// Reports whether the server says why it does not do what it was asked, which explains that sending failed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            ClientError::Refused(_) | ClientError::Transport(TransportError::MessageRefused { .. })
+        )
+    }
+
     /// A reply that makes no sense, quoted in part.
     pub(crate) fn senseless(reply: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&reply[..reply.len().min(4 * QUOTED)]);
         let quoted: String = text.chars().take(QUOTED).collect();
-        ClientError::Protocol(format!("{quoted:?}"))
+        let is_http = reply.starts_with(b"HTTP/");
+        let hint = if is_http { "; it speaks HTTP, should the address begin with ws://?" } else { "" };
+        ClientError::Protocol(format!("{quoted:?}{hint}"))
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) async fn exchange<T>(
         tokio::select! {
             result = &mut read, if reply.is_none() => match result {
                 Ok(value) => reply = Some(value),
-                Err(refusal @ ClientError::Refused(_)) => return Err(refusal),
+                Err(refusal) if refusal.is_refusal() => return Err(refusal),
                 Err(error) => return Err(first_failure(written, error)),
             },
             result = &mut write, if written.is_none() => written = Some(result),

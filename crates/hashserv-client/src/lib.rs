@@ -56,6 +56,7 @@
 
 mod client;
 mod connect;
+mod doubt;
 mod error;
 mod exchange;
 mod login;
@@ -78,5 +79,5 @@ pub use options::ClientOptions;
 
 pub use hashserv_protocol::arguments::{GcMark, Report, Where};
 pub use hashserv_protocol::reply::{GcStatus, NewUser, RequestStats, Row, Stats, TaskUnihash, User};
-pub use hashserv_protocol::{Address, AddressError, Call, Host, Secret, Text};
+pub use hashserv_protocol::{Address, AddressError, Call, Command, Host, Secret, Text};
 pub use hashserv_transport::{Connection, DialOptions, Dialer, Limits, Proxies, ProxyError, TransportError};

@@ -15,7 +15,8 @@ pub struct ClientOptions {
     /// [`backfill_wait`](crate::Client::backfill_wait). An hour by default.
     pub maintenance_timeout: Duration,
     /// Time for which a request is attempted again after the first failure, with growing pauses, where the server
-    /// cannot be reached, a proxy cannot reach it, or the connection was lost and the request may be repeated.
+    /// cannot be reached, a proxy cannot reach it, or the connection was lost and the request may be repeated. No
+    /// attempt begins later; one that is under way then goes on.
     /// Zero by default: then a lost connection is followed by three attempts at once, and a failure to connect
     /// by none.
     pub retry_window: Duration,

@@ -13,6 +13,9 @@ use crate::stream::StreamMode;
 /// What every refusal contains.
 const INVOKE_ERROR: &str = "\"invoke-error\"";
 
+/// Start of what a TLS server answers to anything else, which is no line.
+const TLS_ALERT: [u8; 2] = [21, 3];
+
 /// The receiving half of a connection, and what has arrived of a message in chunks.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -115,6 +118,10 @@ impl Reader {
             // Not every transport tells the server that only the sending half is gone.
             () = self.sending.given_up() => Ok(false),
         };
+        if !matches!(received, Ok(true)) && self.half.lines().room().starts_with(&TLS_ALERT) {
+            let hint = "it speaks TLS; should the address begin with wss://?";
+            return Err(ClientError::Protocol(hint.to_owned()));
+        }
         if !received.map_err(|error| self.sending.explain(error))? {
             return Err(self.sending.explain(ClientError::Closed));
         }

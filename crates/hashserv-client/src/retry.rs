@@ -59,7 +59,9 @@ impl Retry {
         self.failures += 1;
         let first_failure = *self.first_failure.get_or_insert_with(Instant::now);
         if error.is_lost() && (attempts == Attempts::Immediate || self.window.is_zero()) {
-            return (self.failures <= MAX_IMMEDIATE_REPEATS).then_some(Duration::ZERO);
+            // Slow attempts would take far longer than the window otherwise.
+            let has_time = self.window.is_zero() || first_failure.elapsed() < self.window;
+            return (has_time && self.failures <= MAX_IMMEDIATE_REPEATS).then_some(Duration::ZERO);
         }
         if !error.is_lost() && !error.is_transient() {
             return None;

@@ -62,7 +62,7 @@ mod secret;
 pub mod stream;
 mod text;
 
-pub use address::{Address, AddressError, Host};
+pub use address::{Address, AddressError, Host, without_credentials};
 pub use call::Call;
 pub use command::{Access, Command, Latency, Repetition};
 pub use handshake::{HandshakeError, HandshakeReader, Hello, MAX_VIA, Progress};

@@ -79,7 +79,7 @@ impl Dialer {
         if let Address::WebSocket { tls, host, .. } = address
             && let Ok(Some(proxy)) = self.options.proxies.find(*tls, name(host), port(*tls, host))
         {
-            return proxy_failed(address, &proxy.host.to_string(), ProxyError::Timeout(limit));
+            return proxy_failed(address, &proxy.name(), ProxyError::Timeout(limit));
         }
         TransportError::ConnectTimeout { address: address.clone(), limit }
     }
@@ -135,7 +135,7 @@ impl Dialer {
             None => connect_tcp(address, host, port).await,
             Some(proxy) => {
                 let opened = proxy::open(&proxy, name(host), port).await;
-                opened.map_err(|error| proxy_failed(address, &proxy.host.to_string(), error))
+                opened.map_err(|error| proxy_failed(address, &proxy.name(), error))
             }
         }
     }

@@ -66,7 +66,7 @@ pub enum TransportError {
     Proxy {
         /// The address that was dialled.
         address: Address,
-        /// Host and port of the proxy, or the variable that names it; no credentials.
+        /// Host and port of the proxy, and the variable that names it; no credentials.
         proxy: String,
         /// What is wrong.
         source: ProxyError,
@@ -107,6 +107,16 @@ pub enum TransportError {
         /// The HTTP status code.
         status: u16,
     },
+    /// The server answered the request for a WebSocket with something other than HTTP, or closed the connection.
+    #[error(
+        "{peer} did not answer as a WebSocket server does; should the address begin with wss://, or be HOST:PORT for raw TCP?"
+    )]
+    NoWebSocket {
+        /// The server.
+        peer: Peer,
+        /// What is wrong.
+        source: Box<tungstenite::Error>,
+    },
     /// What the peer sends is no request for a WebSocket.
     #[error("{peer} sent no request for a WebSocket: {reason}")]
     NoUpgrade {
@@ -130,6 +140,12 @@ pub enum TransportError {
         peer: Peer,
         /// The longest message that is taken, in bytes.
         max: usize,
+    },
+    /// The peer closed the WebSocket (status 1009), because a message that was sent is longer than it takes.
+    #[error("a message is longer than {peer} takes")]
+    MessageRefused {
+        /// The other end.
+        peer: Peer,
     },
     /// The connection broke.
     #[error("the connection to {peer} failed")]
@@ -158,13 +174,15 @@ impl TransportError {
                 matches!(status, 502..=504)
             }
             TransportError::Proxy { source: ProxyError::Io(source), .. } => is_hang_up(source),
-            TransportError::WebSocket { source, .. } => matches!(
-                **source,
-                tungstenite::Error::ConnectionClosed
-                    | tungstenite::Error::Protocol(
-                        ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake
-                    )
-            ),
+            TransportError::WebSocket { source, .. } | TransportError::NoWebSocket { source, .. } => {
+                matches!(
+                    **source,
+                    tungstenite::Error::ConnectionClosed
+                        | tungstenite::Error::Protocol(
+                            ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake
+                        )
+                )
+            }
             _ => false,
         }
     }

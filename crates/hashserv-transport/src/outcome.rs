@@ -12,6 +12,8 @@ pub(crate) struct Outcome {
 /// Reason why nothing more can be received.
 pub(crate) enum End {
     Closed,
+    /// The peer closed because a message of ours was longer than it takes.
+    MessageRefused,
     /// On a stream it is an I/O error.
     Broken(tungstenite::Error),
 }

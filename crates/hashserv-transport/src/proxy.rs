@@ -99,7 +99,10 @@ impl Proxies {
         port: u16,
     ) -> Result<Option<Proxy>, (String, ProxyError)> {
         let Some((variable, url)) = self.choose(tls, host, port) else { return Ok(None) };
-        parse(url).map(Some).map_err(|reason| (format!("in {variable}"), ProxyError::Unusable(reason)))
+        match parse(&variable, url) {
+            Ok(proxy) => Ok(Some(proxy)),
+            Err(reason) => Err((format!("in {variable}"), ProxyError::Unusable(reason))),
+        }
     }
 }
 
@@ -108,7 +111,7 @@ fn is_within(host: &str, entry: &str) -> bool {
     host.strip_suffix(entry).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-fn parse(url: &str) -> Result<Proxy, &'static str> {
+fn parse(variable: &str, url: &str) -> Result<Proxy, &'static str> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     if !scheme.eq_ignore_ascii_case("http") {
         return Err(
@@ -126,7 +129,7 @@ fn parse(url: &str) -> Result<Proxy, &'static str> {
         return Err(unusable);
     }
     let host = Host::new(host.name, Some(host.port.unwrap_or(PROXY_PORT)));
-    Ok(Proxy { host, authorization: user.map(basic_authorization) })
+    Ok(Proxy { host, variable: variable.to_owned(), authorization: user.map(basic_authorization) })
 }
 
 /// Basic credentials from the part of a URL before the `@`.

@@ -155,16 +155,21 @@ impl ReceiveHalf {
                 self.state = State::Ended;
                 Ok(outcome.received > 0)
             }
-            Some(End::Broken(error)) => {
-                let error = self.explain(error);
-                if outcome.received == 0 {
-                    self.state = State::Failed;
-                    return Err(error);
-                }
-                self.state = State::Failing(error);
-                Ok(true)
+            Some(End::MessageRefused) => {
+                self.fail(outcome.received, TransportError::MessageRefused { peer: self.peer.clone() })
             }
+            Some(End::Broken(error)) => self.fail(outcome.received, self.explain(error)),
         }
+    }
+
+    /// Fails with the error, but only after what was received was handed over.
+    fn fail(&mut self, received: usize, error: TransportError) -> Result<bool, TransportError> {
+        if received == 0 {
+            self.state = State::Failed;
+            return Err(error);
+        }
+        self.state = State::Failing(error);
+        Ok(true)
     }
 
     fn explain(&self, error: tungstenite::Error) -> TransportError {

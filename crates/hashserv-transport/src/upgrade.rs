@@ -51,7 +51,8 @@ pub(crate) async fn request(
         Err(Error::Http(response)) => {
             Err(TransportError::Refused { peer: peer.clone(), status: response.status().as_u16() })
         }
-        Err(error) => Err(TransportError::websocket(peer)(error)),
+        Err(Error::Io(source)) => Err(TransportError::Io { peer: peer.clone(), source }),
+        Err(error) => Err(TransportError::NoWebSocket { peer: peer.clone(), source: Box::new(error) }),
     }
 }
 

@@ -73,10 +73,11 @@ impl WebSocket {
                     received += push(lines, &bytes);
                     stream.get_mut().message_was_received();
                 }
-                Poll::Ready(Some(Ok(Message::Close(_)))) => {
+                Poll::Ready(Some(Ok(Message::Close(farewell)))) => {
                     // The reply is queued already.
                     let _ = Pin::new(&mut *stream).poll_flush(cx);
-                    break Some(End::Closed);
+                    let is_refusal = farewell.is_some_and(|farewell| farewell.code == CloseCode::Size);
+                    break Some(if is_refusal { End::MessageRefused } else { End::Closed });
                 }
                 Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
                 Poll::Ready(None) => break Some(End::Closed),

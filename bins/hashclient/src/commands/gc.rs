@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
-use hashserv_client::{Client, GcMark as Marking};
+use hashserv_client::{Client, ClientError, GcMark as Marking};
 use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::io::AsyncRead;
@@ -182,7 +182,12 @@ impl GcSweep {
 
 /// The number of unihashes, if the sweep would remove all of them.
 async fn removed_if_nothing_is_kept(client: &mut Client, mark: &str) -> Result<Option<u64>, Failure> {
-    let status = client.gc_status().await?;
+    let status = client.gc_status().await.map_err(|error| match error {
+        ClientError::Refused(reason) => Failure::Unconfirmed(format!(
+            "not swept, since the server does not tell what would be kept: {reason}"
+        )),
+        error => error.into(),
+    })?;
     // The server refuses to sweep by another mark than the current one.
     let is_current = status.mark.as_deref() == Some(mark);
     Ok(Some(status.remove).filter(|count| is_current && status.keep == 0 && *count > 0))
@@ -208,8 +213,6 @@ async fn confirm(mark: &str, count: u64) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use hashserv_client::ClientError;
-
     use super::*;
     use crate::testing::{Answer, client};
 
@@ -287,6 +290,15 @@ mod tests {
             let told = failure.to_string();
             assert!(told.starts_with("line 1 of standard input: ") && told.contains(named), "{told}");
         }
+    }
+
+    #[tokio::test]
+    async fn refusal_to_tell_what_is_kept_speaks_of_the_sweep() {
+        let told = removed_if_nothing_is_kept(&mut client(&[REFUSING]), "M").await.unwrap_err().to_string();
+        assert!(
+            told.starts_with("not swept, since the server") && told.ends_with(": Unknown command"),
+            "{told}"
+        );
     }
 
     async fn asked(server: Answer) -> Option<u64> {

@@ -5,6 +5,7 @@ mod lines;
 use std::process::ExitCode;
 
 use clap::Args;
+use hashserv_client::Row;
 
 use self::lines::LookUps;
 use crate::context::Context;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 
 /// Looks up a task: prints its oldest report, with its unihash, as JSON
 ///
-/// Nothing is printed where there is no report of the task; the exit status is 0 then too.
+/// Nothing (with --json: null) is printed where there is no report of the task; the exit status is 0 then too.
 ///
 /// With --stdin, lines METHOD TASKHASH are read from standard input, and for each of them METHOD TASKHASH
 /// UNIHASH is printed, with - instead of a unihash that is not known. Any number of lines can be looked up
@@ -38,16 +39,22 @@ impl Get {
             let output = &mut context.output;
             return LookUps::new(tokio::io::stdin(), output).run(client, window).await;
         };
-        match client.get_row(&method, &taskhash).await? {
-            Some(row) => context.output.json(&row),
-            None => Ok(()),
-        }
+        let row = client.get_row(&method, &taskhash).await?;
+        print(context, row)
+    }
+}
+
+/// Prints a row; where there is none, only where a document is expected.
+fn print(context: &mut Context, row: Option<Row>) -> Result<(), Failure> {
+    match row {
+        None if !context.json => Ok(()),
+        row => context.output.json(&row),
     }
 }
 
 /// Looks up an output: prints its oldest report, with its unihash, as JSON
 ///
-/// Nothing is printed where there is no report of the output; the exit status is 0 then too.
+/// Nothing (with --json: null) is printed where there is no report of the output; the exit status is 0 then too.
 #[derive(Args, Debug)]
 pub(crate) struct GetOuthash {
     /// Method of the hashes, such as oe.sstatesig.OEOuthashBasic
@@ -61,10 +68,8 @@ pub(crate) struct GetOuthash {
 impl GetOuthash {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
         let client = context.connect().await?;
-        match client.get_outhash(&self.method, &self.outhash, &self.taskhash, true).await? {
-            Some(row) => context.output.json(&row),
-            None => Ok(()),
-        }
+        let row = client.get_outhash(&self.method, &self.outhash, &self.taskhash, true).await?;
+        print(context, row)
     }
 }
 

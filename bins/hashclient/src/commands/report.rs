@@ -1,12 +1,18 @@
 //! Reporting: `report`, `report-equiv`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use hashserv_client::{Client, ClientError, TaskUnihash, Text};
+use hashserv_protocol::DEFAULT_MAX_MESSAGE;
 
 use crate::context::Context;
 use crate::failure::Failure;
+
+/// Longest file that is read, in bytes. A server takes no longer message unless it is told to.
+const MAX_FILE: u64 = DEFAULT_MAX_MESSAGE as u64;
 
 /// Reports what a task produced; prints the unihash that the task has then
 ///
@@ -52,9 +58,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) async fn run(mut self, context: &mut Context) -> Result<(), Failure> {
         if let Some(path) = &self.outhash_siginfo_file {
-            let read = std::fs::read_to_string(path);
-            let text = read.map_err(|source| Failure::File { path: path.display().to_string(), source })?;
-            self.outhash_siginfo = Some(text);
+            self.outhash_siginfo = Some(read_text(path)?);
         }
         let client = context.connect().await?;
         let reply = client.report(self.arguments()).await?;
@@ -83,11 +87,23 @@ impl Report {
     }
 }
 
+/// Reads a file that fits a message.
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let failed = |source| Failure::File { path: path.display().to_string(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(Failure::FileTooLong { path: path.display().to_string(), max: MAX_FILE });
+    }
+    Ok(text)
+}
+
 /// Reason to doubt that the report was recorded, if there is one.
 ///
 /// A read-only server, or one that does not let the caller report, answers all the same. To report the equivalence
 /// that was answered changes nothing where the report was recorded, and is refused where it was not.
-async fn doubt(client: &mut Client, reply: &TaskUnihash) -> Result<Option<String>, Failure> {
+pub(super) async fn doubt(client: &mut Client, reply: &TaskUnihash) -> Result<Option<String>, Failure> {
     match client.report_equiv(&reply.method, &reply.taskhash, &reply.unihash).await {
         Ok(_) => Ok(None),
         // Older servers stored unihashes that are refused today.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
+use crate::commands::report::doubt;
 use crate::context::{Context, Server};
 use crate::failure::Failure;
 use crate::progress;
@@ -86,7 +87,19 @@ impl Stress {
         }
         bar.finish_and_clear();
         let figures = Figures::new(self.clients, start.elapsed(), all);
-        if context.json { context.output.json(&figures) } else { figures.print(context) }
+        if context.json {
+            context.output.json(&figures)?;
+        } else {
+            figures.print(context)?;
+        }
+        if self.report { self.check_recorded(context.connect().await?).await } else { Ok(()) }
+    }
+
+    /// Fails if the server answers reports without recording them.
+    async fn check_recorded(&self, client: &mut Client) -> Result<(), Failure> {
+        let (taskhash, outhash) = (hash(&self.taskhash_seed, 0), hash(&self.outhash_seed, 0));
+        let reply = client.report(report(&taskhash, &outhash)).await?;
+        doubt(client, &reply).await?.map_or(Ok(()), |doubt| Err(Failure::Unrecorded(doubt)))
     }
 
     /// Does what one connection does.
@@ -176,7 +189,27 @@ impl Figures {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::Cli;
+    use crate::commands::Command;
+    use crate::testing::{Answer, client};
+
+    #[tokio::test]
+    async fn reports_that_a_read_only_server_ignores_are_a_failure() {
+        const READ_ONLY: Answer = |line| {
+            let reply = match line.starts_with(r#"{"report":"#) {
+                true => r#"{"taskhash": "t", "method": "m", "unihash": "u"}"#,
+                false => r#"{"invoke-error": {"message": "This server is read-only"}}"#,
+            };
+            Some(reply.to_owned())
+        };
+        let cli = Cli::parse_from(["hashclient", "stress", "--report"]);
+        let Command::Stress(stress) = cli.command else { panic!("{cli:?}") };
+        let failure = stress.check_recorded(&mut client(&[READ_ONLY])).await.unwrap_err();
+        assert_eq!(failure.to_string(), "the report was not recorded: This server is read-only");
+    }
 
     #[test]
     fn hashes_are_those_of_the_seed_and_the_number() {

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Output, table};
+use crate::output::{Output, escaped, table};
+use crate::standard_output;
 
 /// Prints a user's permissions
 #[derive(Args, Debug)]
@@ -61,6 +62,7 @@ pub(crate) struct NewUser {
 
 impl NewUser {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        standard_output::check_open()?;
         let client = context.connect().await?;
         let reply = client.new_user(&self.username, &self.permissions).await?;
         let json = context.json;
@@ -103,6 +105,7 @@ pub(crate) struct RefreshToken {
 
 impl RefreshToken {
     pub(crate) async fn run(self, context: &mut Context) -> Result<(), Failure> {
+        standard_output::check_open()?;
         let client = context.connect().await?;
         let login = client.refresh_token(self.username.as_deref()).await?;
         let json = context.json;
@@ -139,7 +142,7 @@ fn print(
     permissions: Option<&[String]>,
     token: Option<&str>,
 ) -> Result<(), Failure> {
-    output.line(format_args!("Username:    {username}"))?;
+    output.line(format_args!("Username:    {}", escaped(username)))?;
     if let Some(permissions) = permissions {
         output.line(format!("Permissions: {}", permissions.join(" ")).trim_end())?;
     }

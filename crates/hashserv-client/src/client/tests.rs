@@ -6,6 +6,7 @@ use hashserv_protocol::{Call, Framing, encode_message};
 use crate::testing::{client, client_with, hangs_up, one_ping, script};
 use crate::{ClientError, ClientOptions, Login};
 
+mod mismatch;
 mod waiting;
 
 const AUTH: &str = r#"{"auth":{"username":"u","token":"secret"}}"#;
@@ -104,15 +105,33 @@ async fn a_failure_to_connect_is_not_repeated() {
 async fn what_must_not_be_done_twice_is_sent_once() {
     let mut client = client((0..8).map(|_| hangs_up()).chain([one_ping()]).collect());
     let by_mark = [("gc_mark".into(), "old".into())];
-    assert!(matches!(client.gc_mark("M", by_mark.into()).await, Err(ClientError::Closed)));
-    assert!(matches!(client.refresh_token(None).await, Err(ClientError::Closed)));
-    assert!(matches!(client.new_user::<&str>("u", &[]).await, Err(ClientError::Closed)));
-    assert!(matches!(client.delete_user(None).await, Err(ClientError::Closed)));
-    assert!(matches!(client.remove([].into()).await, Err(ClientError::Closed)));
-    assert!(matches!(client.clean_unused(Duration::from_secs(1)).await, Err(ClientError::Closed)));
-    assert!(matches!(client.gc_sweep("M").await, Err(ClientError::Closed)));
-    assert!(matches!(client.reset_stats().await, Err(ClientError::Closed)));
+    assert!(matches!(client.gc_mark("M", by_mark.into()).await, Err(ClientError::InDoubt { .. })));
+    assert!(matches!(client.refresh_token(None).await, Err(ClientError::InDoubt { .. })));
+    assert!(matches!(client.new_user::<&str>("u", &[]).await, Err(ClientError::InDoubt { .. })));
+    assert!(matches!(client.delete_user(None).await, Err(ClientError::InDoubt { .. })));
+    assert!(matches!(client.remove([].into()).await, Err(ClientError::InDoubt { .. })));
+    assert!(matches!(client.clean_unused(Duration::from_secs(1)).await, Err(ClientError::InDoubt { .. })));
+    assert!(matches!(client.gc_sweep("M").await, Err(ClientError::InDoubt { .. })));
+    assert!(matches!(client.reset_stats().await, Err(ClientError::InDoubt { .. })));
     client.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn lost_reply_to_a_change_is_told_as_doubt_with_advice() {
+    let mut client = client((0..6).map(|_| hangs_up()).collect());
+    let told = hashserv_log::one_line(&client.new_user::<&str>("u", &[]).await.unwrap_err());
+    assert!(told.starts_with("new-user may have been carried out (look with get-user"), "{told}");
+    assert!(told.ends_with("closed the connection without a reply; its log has the cause"), "{told}");
+    // It is repeated, but each of the attempts may have been the one that counted.
+    let permissions = client.set_user_permissions::<&str>("u", &[]).await.unwrap_err();
+    assert!(matches!(permissions, ClientError::InDoubt { .. }), "{permissions:?}");
+}
+
+#[tokio::test]
+async fn lost_login_before_a_change_leaves_no_doubt() {
+    let options = ClientOptions { login: Some(Login::new("u", "secret")), ..ClientOptions::default() };
+    let mut client = client_with((0..4).map(|_| hangs_up()).collect(), options);
+    assert!(matches!(client.gc_sweep("M").await, Err(ClientError::Closed)));
 }
 
 #[tokio::test]
@@ -157,7 +176,7 @@ async fn a_new_connection_logs_in_and_becomes_the_user_again() {
     by_calls.auth(Login::new("u", "secret")).await.unwrap();
     by_calls.become_user("v").await.unwrap();
     by_calls.ping().await.unwrap();
-    assert!(matches!(by_calls.gc_sweep("M").await, Err(ClientError::Closed)));
+    assert!(matches!(by_calls.gc_sweep("M").await, Err(ClientError::InDoubt { .. })));
     by_calls.ping().await.unwrap();
 
     let login = Some(Login::new("u", "secret"));

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use hashserv_protocol::arguments::{GcMark, Nothing};
 use hashserv_protocol::reply::Count;
-use hashserv_protocol::{Call, Command, Framing, encode_message, stream};
+use hashserv_protocol::{Call, Command, Framing, MAX_KEY, encode_message, stream};
+use serde_json::Value;
 
 use crate::ClientError;
 
@@ -175,6 +176,10 @@ impl<S: AsRef<str> + Sync> Query<Exists> for S {
 
 impl Query<Mark> for GcMark<'_> {
     fn append(&self, out: &mut Vec<u8>) -> Result<(), ClientError> {
+        check_length("mark", &self.mark)?;
+        if self.conditions.values().filter_map(Value::as_str).any(|value| value.contains('\0')) {
+            return Err(ClientError::Unsendable("a condition has a NUL character".to_owned()));
+        }
         // Lines in a stream mode are never chunked, whatever the transport.
         encode_message(self, Framing::Messages, out)
             .map_err(|error| ClientError::Unsendable(error.to_string()))
@@ -187,6 +192,7 @@ impl Query<Mark> for GcMark<'_> {
 
 /// Refuses what a server would not read back as one word.
 fn check_word<'a>(what: &str, text: &'a str) -> Result<&'a str, ClientError> {
+    check_length(what, text)?;
     if is_word(text) {
         return Ok(text);
     }
@@ -194,6 +200,14 @@ fn check_word<'a>(what: &str, text: &'a str) -> Result<&'a str, ClientError> {
     Err(ClientError::Unsendable(format!(
         "the {what} {quoted:?} must not be empty nor have blanks or control characters in it"
     )))
+}
+
+/// Refuses what a server would close the connection for.
+fn check_length(what: &str, text: &str) -> Result<(), ClientError> {
+    if text.len() > MAX_KEY {
+        return Err(ClientError::Unsendable(format!("the {what} is longer than {MAX_KEY} bytes")));
+    }
+    Ok(())
 }
 
 fn is_word(text: &str) -> bool {
@@ -223,6 +237,18 @@ mod tests {
         for bad in [("", "t"), ("m", ""), ("a b", "t"), ("m", "t\nm t"), ("m", "t\0"), ("m", "t\u{a0}")] {
             assert!(line::<Get>(bad).unwrap_err().contains("must not be empty nor have blanks"), "{bad:?}");
         }
+        let (full, long) = ("x".repeat(MAX_KEY), "x".repeat(MAX_KEY + 1));
+        assert!(line::<Get>((&full, &full)).is_ok() && line::<Exists>(&full).is_ok());
+        let too_long = |what: &str| {
+            Err(format!("the request cannot be sent: the {what} is longer than {MAX_KEY} bytes"))
+        };
+        assert_eq!(line::<Get>(("m", &long)), too_long("taskhash"));
+        assert_eq!(line::<GetLines>((&long, "t")), too_long("method"));
+        assert_eq!(line::<Exists>(&long), too_long("unihash"));
+        let mark = GcMark { mark: long.as_str().into(), conditions: [].into() };
+        assert_eq!(line::<Mark>(mark), too_long("mark"));
+        let mark = GcMark { mark: "M".into(), conditions: [("method".into(), "a\0".into())].into() };
+        assert!(line::<Mark>(mark).unwrap_err().contains("NUL"));
         assert_eq!(
             line::<Exists>("END").unwrap_err(),
             "the request cannot be sent: \"END\" would end the stream"

@@ -26,18 +26,18 @@ fn variable_is_chosen_by_the_scheme() {
 
 #[test]
 fn url_of_a_proxy_may_have_credentials() {
-    let proxy = parse("http://me%40home:s%3Acret@proxy.example:3128/").unwrap();
+    let proxy = parse("https_proxy", "http://me%40home:s%3Acret@proxy.example:3128/").unwrap();
     assert_eq!(proxy.host, Host::new("proxy.example", Some(3128)));
     assert_eq!(
         proxy.authorization.unwrap(),
         format!("Basic {}", data_encoding::BASE64.encode(b"me@home:s:cret"))
     );
-    assert_eq!(parse("proxy").unwrap().host, Host::new("proxy", Some(80)));
-    assert_eq!(parse("HTTP://[::1]:3128").unwrap().host, Host::new("::1", Some(3128)));
+    assert_eq!(parse("https_proxy", "proxy").unwrap().host, Host::new("proxy", Some(80)));
+    assert_eq!(parse("https_proxy", "HTTP://[::1]:3128").unwrap().host, Host::new("::1", Some(3128)));
     for bad in
         ["", "http://", "http://:3128", "http://h:port", "https://h:1", "socks5h://h:1", "http://a b:1"]
     {
-        assert!(parse(bad).is_err(), "{bad:?}");
+        assert!(parse("https_proxy", bad).is_err(), "{bad:?}");
     }
 }
 

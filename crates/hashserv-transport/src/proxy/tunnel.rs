@@ -18,8 +18,17 @@ const MAX_HEADERS: usize = 100;
 /// A proxy to connect through.
 pub(crate) struct Proxy {
     pub(crate) host: Host,
+    /// Variable that names the proxy.
+    pub(crate) variable: String,
     /// Value of the header that identifies us.
     pub(crate) authorization: Option<String>,
+}
+
+impl Proxy {
+    /// Returns the host and port, and the variable that they come from.
+    pub(crate) fn name(&self) -> String {
+        format!("{} (from {})", self.host, self.variable)
+    }
 }
 
 /// Reason why a proxy gives no connection.

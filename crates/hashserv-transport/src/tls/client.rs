@@ -36,7 +36,7 @@ impl ClientTls {
         name: &str,
         peer: &Peer,
     ) -> Result<TlsStream<TcpStream>, TransportError> {
-        let failed = |source| failure::explain(peer, source);
+        let failed = |source| failure::explain_server(peer, source);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let config = self.config.get_or_try_init(|| self.load()).await?;

@@ -21,7 +21,7 @@ pub(super) fn explain(peer: &Peer, source: io::Error) -> TransportError {
     let reason = match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::InvalidCertificate(error)) => of_certificate(error),
         Some(Error::InvalidMessage(_)) => {
-            "it does not speak TLS; should it be ws:// instead of wss://?".into()
+            "it does not speak TLS; should it be ws:// instead of wss://, or HOST:PORT for raw TCP?".into()
         }
         Some(Error::AlertReceived(alert)) => of_alert(*alert),
         _ if source.kind() == io::ErrorKind::UnexpectedEof => "it closed the connection".into(),
@@ -29,6 +29,16 @@ pub(super) fn explain(peer: &Peer, source: io::Error) -> TransportError {
         _ => "the handshake did not come to its end".into(),
     };
     TransportError::Tls { peer: peer.clone(), reason, source }
+}
+
+/// The same for a server that was dialled, which may be of another transport.
+pub(super) fn explain_server(peer: &Peer, source: io::Error) -> TransportError {
+    if source.kind() == io::ErrorKind::UnexpectedEof {
+        let reason =
+            "it closed the connection; does it speak TLS, or should the address be HOST:PORT for raw TCP?";
+        return TransportError::Tls { peer: peer.clone(), reason: reason.to_owned(), source };
+    }
+    explain(peer, source)
 }
 
 fn of_certificate(error: &CertificateError) -> String {

@@ -109,7 +109,9 @@ async fn failure(manner: Manner, limit: Duration) -> TransportError {
     let error = dialer(&[("http_proxy", url)], limit).dial(&address).await.unwrap_err();
     let told = format!("{error} {error:?}");
     assert!(
-        told.starts_with(&format!("cannot connect to {address} through the proxy 127.0.0.1:{proxy}")),
+        told.starts_with(&format!(
+            "cannot connect to {address} through the proxy 127.0.0.1:{proxy} (from http_proxy)"
+        )),
         "{told}"
     );
     assert!(!told.contains("secret"), "{told}");

@@ -212,6 +212,20 @@ async fn a_message_beyond_the_bound_is_refused_with_1009() {
 }
 
 #[tokio::test]
+async fn message_that_the_peer_does_not_take_is_told_apart_from_a_close() {
+    let limits = Limits { max_message: 1024 * 1024, ..Limits::default() };
+    let options = ListenOptions { limits, ..ListenOptions::default() };
+    let mut listener = Listener::bind(&"ws://127.0.0.1:0".parse().unwrap(), &options).await.unwrap();
+    let (mut client, mut server) =
+        crate::support::connect_to(&mut listener, &Dialer::new(DialOptions::default())).await;
+    let long = [&vec![b'x'; 4 * 1024 * 1024][..], b"\n"].concat();
+    let (_, refused) = tokio::join!(client.send(&long), server.receive());
+    refused.unwrap_err();
+    let (told, ()) = tokio::join!(client.receive(), server.close());
+    assert!(matches!(told, Err(TransportError::MessageRefused { .. })), "{told:?}");
+}
+
+#[tokio::test]
 async fn text_that_is_not_utf8_is_refused_with_1007() {
     let mut listener = listen().await;
     let (mut client, mut server) = connect_raw(&mut listener, "ws://localhost/").await;
@@ -331,8 +345,9 @@ async fn a_server_without_websockets_is_an_error_that_says_so() {
     assert!(error.to_string().contains("status 404"), "{error}");
     assert!(request.starts_with("GET /some/path HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
     let (error, _) = dial_a_server_that_says(b"\xff\xffnonsense\r\n\r\n").await;
-    assert!(matches!(error, TransportError::WebSocket { .. }), "{error:?}");
+    assert!(matches!(error, TransportError::NoWebSocket { .. }), "{error:?}");
     let (error, _) = dial_a_server_that_says(b"").await;
-    let TransportError::WebSocket { source, .. } = error else { panic!("{error:?}") };
+    assert!(error.is_transient(), "a server that restarts may do so: {error:?}");
+    let TransportError::NoWebSocket { source, .. } = error else { panic!("{error:?}") };
     assert!(matches!(*source, Error::Protocol(_)), "{source:?}");
 }

@@ -281,7 +281,7 @@ mod tests {
     async fn a_line_that_cannot_be_sent_is_named_and_no_reply_to_it_awaited() {
         for (line, reason) in [
             ("m \u{1}".to_owned(), "must not be empty nor have blanks or control characters in it"),
-            (format!("m {}", "x".repeat(32 * 1024)), "longer than 32768 bytes"),
+            (format!("m {}", "x".repeat(1025)), "longer than 1024 bytes"),
         ] {
             let (printed, result) = run(&format!("m a\n{line}\nm b\n")).await;
             assert_eq!(printed, "m a ua\n");

@@ -1,15 +1,17 @@
 //! Time limits and retries.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hashserv_protocol::arguments::Report;
-use hashserv_transport::{Connection, Limits, TransportError};
+use hashserv_transport::{Connection, Limits, ListenOptions, Listener, TransportError};
 
 use crate::testing::{
     Script, client, client_that_dials, client_with, hangs_up, one_ping, script, unreachable,
 };
-use crate::{ClientError, ClientOptions};
+use crate::{Client, ClientError, ClientOptions, Target};
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_given_up() {
@@ -120,6 +122,52 @@ async fn command_with_a_substitute_is_soon_given_up_where_it_may_be_lacking() {
     assert!(matches!(old.db_query_columns().await, Err(ClientError::Closed)));
     assert!(matches!(old.mark_stream().await, Err(ClientError::Closed)));
     assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn message_longer_than_the_server_takes_is_sent_once() {
+    let limits = Limits { max_message: 1 << 20, ..Limits::default() };
+    let options = ListenOptions { limits, ..ListenOptions::default() };
+    let mut listener = Listener::bind(&"ws://127.0.0.1:0".parse().unwrap(), &options).await.unwrap();
+    let target = Target::from(listener.local_address().clone());
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = attempts.clone();
+    tokio::spawn(async move {
+        loop {
+            let mut peer = listener.accept().await.establish().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            while peer.receive().await.unwrap_or(false) {
+                while peer.lines().next_line().unwrap().is_some() {}
+            }
+            peer.close().await;
+        }
+    });
+    let report = Report { outhash_siginfo: Some("x".repeat(8 << 20).into()), ..Report::default() };
+    let error = Client::new(target, retrying()).report(report).await.unwrap_err();
+    assert!(error.to_string().starts_with("a message is longer than "), "{error}");
+    assert_eq!(attempts.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_begins_after_the_window_however_slow_attempts_are() {
+    let closes_late = || {
+        script(async |peer| {
+            let mut peer = peer.greeted().await;
+            peer.line().await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        })
+    };
+    let slow_client = || client_with((0..4).map(|_| closes_late()).collect(), retrying());
+    let started = tokio::time::Instant::now();
+    slow_client().db_query_columns().await.unwrap_err();
+    assert_eq!(
+        started.elapsed().as_secs(),
+        40,
+        "the second attempt outlasts the window, a third does not begin"
+    );
+    let started = tokio::time::Instant::now();
+    slow_client().ping().await.unwrap_err();
+    assert_eq!(started.elapsed().as_secs(), 40);
 }
 
 fn retrying() -> ClientOptions {
