@@ -19,6 +19,7 @@ mod place;
 mod reads;
 mod record;
 mod schema;
+mod texts;
 mod transaction;
 mod vacuum;
 mod writer;
