@@ -59,7 +59,8 @@ const READERS: std::ops::RangeInclusive<usize> = 1..=16;
 ///
 /// # Bounds
 ///
-/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A write waits
+/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. Of calls that write more
+/// than 256 KiB of text, 64 MiB may wait, and others are served between them. A write waits
 /// up to 20 seconds for other processes and those before it, and 24 in all; a look-up up to 10 and 20. Then they fail
 /// with [`StorageError::Timeout`], and one that has not started is not run any more. What reads whole tables
 /// ([`gc_status`](Storage::gc_status), [`usage`](Storage::usage), searching for what to remove) does so one after
@@ -224,7 +225,10 @@ impl Storage for SqliteStorage {
     }
 
     async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, StorageError> {
-        self.writer()?.record(Records::of_reports(&reports)).await
+        let records = Records::of_reports(&reports);
+        // They may be large, and wait for long.
+        drop(reports);
+        self.writer()?.record(records).await
     }
 
     async fn record_unihashes(&self, entries: Vec<UnihashEntry>) -> Result<Vec<Unihash>, StorageError> {
