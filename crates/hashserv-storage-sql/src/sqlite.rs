@@ -96,7 +96,7 @@ struct Tasks {
     helpers: Vec<JoinHandle<()>>,
     /// Closed after the others: who closes last moves the write-ahead log into the database, and a connection
     /// that only reads could not.
-    main: Option<JoinHandle<SqliteConnection>>,
+    main: Option<JoinHandle<Option<SqliteConnection>>>,
 }
 
 /// The file as it was opened.
@@ -137,8 +137,7 @@ impl SqliteStorage {
         let commits = ForeignCommits::begin(&mut main).await.map_err(storage_error)?;
         let lost = watch::Sender::new(false);
         let is_lost = lost.subscribe();
-        let place = Place::begin(path, lost).await;
-        let place = place.map_err(|error| storage_error(sqlx::Error::Io(error)))?;
+        let place = Place::begin(path, &mut main, !options.read_only, lost).await.map_err(storage_error)?;
         let writing = if options.read_only {
             None
         } else {
@@ -170,7 +169,7 @@ impl SqliteStorage {
             None => (None, tokio::spawn(foreign::watch_alone(main, commits, place, is_closing))),
             Some(Writing { vacuum, checkpoints }) => {
                 let log = Log::default();
-                helpers.push(checkpoint::start(checkpoints, log.clone(), is_closing.clone()));
+                helpers.push(checkpoint::start(checkpoints, log.clone(), is_closing.clone(), lost.clone()));
                 let (writer, main) = Writer::start(main, commits, place, vacuum, log, is_closing);
                 (Some(Bulk { scans: reads.scans().clone(), writer }), main)
             }
@@ -310,10 +309,9 @@ impl Storage for SqliteStorage {
         let Some(main) = tasks.main.as_mut() else { return };
         let main_ended = main.await;
         tasks.main = None;
-        let Ok(mut connection) = main_ended else { return };
+        let Ok(Some(mut connection)) = main_ended else { return };
         // SQLite does it for the last one that closes, yet others may use the file.
         if self.bulk.is_some()
-            && !*self.lost.borrow()
             && let Err(error) = checkpoint::empty_log(&mut connection).await
         {
             tracing::warn!(database = %self.path.display(), %error, "moving the write-ahead log failed");
