@@ -14,7 +14,7 @@ const JUNK: [(&str, &str); 3] = [
 /// With two tasks of which one has junk for a unihash.
 async fn with_junk(place: &Place, junk: &str) -> std::sync::Arc<dyn Storage> {
     let storage = place.open().await;
-    storage.report(vec![report("good", "o1", 1), report("junk", "o2", 2)]).await.unwrap();
+    storage.report(vec![report("good", "o1", 1), report("junk", "o2", 2)]).await.expect("recorded");
     place.query(&format!("UPDATE unihashes_v3 SET unihash = {junk} WHERE taskhash = 'junk'")).await;
     storage
 }
