@@ -71,7 +71,7 @@ pub(crate) enum StartError {
     )]
     TooFewFiles { limit: u64, needed: u64 },
     #[error(
-        "the database file was deleted or replaced while the server used it; start the server again to serve what \
+        "a file of the database was deleted or replaced while the server used it; start the server again to serve what \
          is there now"
     )]
     DatabaseLost,

@@ -65,7 +65,8 @@ const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::boo
 ///
 /// # Bounds
 ///
-/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A call ends within a
+/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. Of calls that write more
+/// than 256 KiB of text, 64 MiB may wait, and others are served between them. A call ends within a
 /// limit that is measured from the call, whatever it waits for (its turn, a connection, another attempt, the lock of
 /// other servers, the statement): 24 seconds for a write, 20 for a look-up, for rows and for a change of an account, 300
 /// for a search through a whole table. It fails with [`StorageError::Timeout`] then, or earlier: while the database is
@@ -264,7 +265,10 @@ impl Storage for PostgresStorage {
     }
 
     async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, StorageError> {
-        self.record(Records::of_reports(&reports)).await
+        let records = Records::of_reports(&reports);
+        // They may be large, and wait for long.
+        drop(reports);
+        self.record(records).await
     }
 
     async fn record_unihashes(&self, entries: Vec<UnihashEntry>) -> Result<Vec<Unihash>, StorageError> {

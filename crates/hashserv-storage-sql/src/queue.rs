@@ -2,22 +2,30 @@
 //!
 //! Whatever has gathered in it while the task was busy becomes one transaction, as far as it is of one kind;
 //! every caller hears of its part after the commit.
+//!
+//! Calls with much text have a lane of their own, which takes turns with that of all others. The order in which
+//! different callers are served is therefore not that of their calls; a caller that awaits each call keeps its own.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use hashserv_storage::{MarkRequest, StorageError, Unihash};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::answers::{Reply, SharedFailure, answer, answer_all};
 use crate::closing::Closing;
 use crate::deadline::{WRITE_DEADLINE, WRITE_START_DEADLINE, late, within};
-use crate::gather::{Inbox, Weighed};
+use crate::gather::{Lanes, Weighed};
 use crate::halves::Halves;
 
-/// How many calls may wait; further ones wait to be let in.
+/// How many calls may wait in a lane; further ones wait to be let in.
 const QUEUE: usize = 1024;
+/// Bytes of text above which a call is heavy.
+const HEAVY_BYTES: usize = 256 << 10;
+/// Bytes of text that heavy calls have together; further ones wait to be let in. One that has more comes in alone.
+const HEAVY_LANE_BYTES: u32 = 64 << 20;
 /// At how many bytes a transaction is full.
 const TRANSACTION_BYTES: usize = 4 << 20;
 /// What an item weighs besides its text, so that a transaction has 1024 items at most.
@@ -85,11 +93,14 @@ pub(crate) enum Kind {
 /// The callers' end of the queue.
 #[derive(Debug)]
 pub(crate) struct Queue<T: Transactions> {
-    jobs: mpsc::Sender<Job<T>>,
+    light: mpsc::Sender<Job<T>>,
+    heavy: mpsc::Sender<Job<T>>,
+    /// Room for heavy calls, in bytes.
+    room: Arc<Semaphore>,
 }
 
 /// The task's end of the queue.
-pub(crate) type Jobs<T> = Inbox<Job<T>>;
+pub(crate) type Jobs<T> = Lanes<Job<T>>;
 
 /// What one caller wants written.
 #[derive(Debug)]
@@ -105,43 +116,68 @@ pub(crate) struct Call<I, R> {
     item: I,
     until: Instant,
     reply: Reply<R>,
+    /// Room that a heavy call takes until it is answered.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// A queue, and what comes out of it.
 pub(crate) fn queue<T: Transactions>() -> (Queue<T>, Jobs<T>) {
-    let (jobs, received) = mpsc::channel(QUEUE);
-    (Queue { jobs }, Inbox::new(received))
+    let (light, light_jobs) = mpsc::channel(QUEUE);
+    let (heavy, heavy_jobs) = mpsc::channel(QUEUE);
+    let room = Arc::new(Semaphore::new(HEAVY_LANE_BYTES as usize));
+    (Queue { light, heavy, room }, Lanes::new(light_jobs, heavy_jobs))
 }
 
 // Not derived, as that would ask for transactions that can be cloned.
 impl<T: Transactions> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Queue { jobs: self.jobs.clone() }
+        Queue { light: self.light.clone(), heavy: self.heavy.clone(), room: Arc::clone(&self.room) }
     }
 }
 
 impl<T: Transactions> Queue<T> {
     pub(crate) async fn record(&self, records: T::Records) -> Result<Vec<Unihash>, StorageError> {
-        self.ask(records, Job::Record).await
+        let bytes = records.bytes();
+        self.ask(records, bytes, Job::Record).await
     }
 
     pub(crate) async fn mark(&self, requests: Vec<MarkRequest>) -> Result<Vec<u64>, StorageError> {
-        self.ask(requests, Job::Mark).await
+        let bytes = requests.iter().map(bytes_of).sum();
+        self.ask(requests, bytes, Job::Mark).await
     }
 
     pub(crate) async fn run(&self, statements: T::Statements) -> Result<Vec<i64>, StorageError> {
-        self.ask(statements, Job::Statements).await
+        self.ask(statements, 0, Job::Statements).await
     }
 
-    async fn ask<I, R>(&self, item: I, job: fn(Call<I, R>) -> Job<T>) -> Result<Vec<R>, StorageError> {
+    async fn ask<I, R>(
+        &self,
+        item: I,
+        bytes: usize,
+        job: fn(Call<I, R>) -> Job<T>,
+    ) -> Result<Vec<R>, StorageError> {
         let (reply, answer) = oneshot::channel();
         let called = Instant::now();
-        let call = Call { item, until: called + WRITE_START_DEADLINE, reply };
         let asking = async {
-            self.jobs.send(job(call)).await.map_err(|_| StorageError::Closed)?;
+            let (lane, room) = self.lane_for(bytes).await?;
+            let call = Call { item, until: called + WRITE_START_DEADLINE, reply, _room: room };
+            lane.send(job(call)).await.map_err(|_| StorageError::Closed)?;
             answer.await.map_err(|_| StorageError::Closed)?
         };
         within(called, WRITE_DEADLINE, asking).await
+    }
+
+    /// Waits until there is room for so much text in the lane that such a call takes.
+    async fn lane_for(
+        &self,
+        bytes: usize,
+    ) -> Result<(&mpsc::Sender<Job<T>>, Option<OwnedSemaphorePermit>), StorageError> {
+        if bytes <= HEAVY_BYTES {
+            return Ok((&self.light, None));
+        }
+        let bytes = u32::try_from(bytes).map_or(HEAVY_LANE_BYTES, |bytes| bytes.min(HEAVY_LANE_BYTES));
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+        room.map(|room| (&self.heavy, Some(room))).map_err(|_| StorageError::Closed)
     }
 }
 
@@ -185,8 +221,8 @@ pub(crate) async fn serve<T: Transactions>(
     let mut open = true;
     loop {
         tokio::select! {
-            job = jobs.recv() => match job {
-                Some(first) => run_all(&mut transactions, jobs.gather(first, TRANSACTION_BYTES)).await,
+            batch = jobs.next_batch(TRANSACTION_BYTES) => match batch {
+                Some(batch) => run_all(&mut transactions, batch).await,
                 None => return transactions,
             },
             () = closing.begun(), if open => {
@@ -216,7 +252,7 @@ async fn run_all<T: Transactions>(transactions: &mut T, mut jobs: VecDeque<Job<T
                 mark_all(transactions, batch).await;
             }
             Job::Statements(call) => {
-                if let Some(Call { item, until, reply }) = call.in_time() {
+                if let Some(Call { item, until, reply, .. }) = call.in_time() {
                     answer(reply, transactions.run(item, until).await);
                 }
             }

@@ -19,6 +19,7 @@ mod place;
 mod reads;
 mod record;
 mod schema;
+mod texts;
 mod transaction;
 mod vacuum;
 mod writer;
@@ -58,7 +59,8 @@ const READERS: std::ops::RangeInclusive<usize> = 1..=16;
 ///
 /// # Bounds
 ///
-/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. A write waits
+/// 1024 calls that look up and 1024 calls that write may wait; further ones wait to be let in. Of calls that write more
+/// than 256 KiB of text, 64 MiB may wait, and others are served between them. A write waits
 /// up to 20 seconds for other processes and those before it, and 24 in all; a look-up up to 10 and 20. Then they fail
 /// with [`StorageError::Timeout`], and one that has not started is not run any more. What reads whole tables
 /// ([`gc_status`](Storage::gc_status), [`usage`](Storage::usage), searching for what to remove) does so one after
@@ -94,7 +96,7 @@ struct Tasks {
     helpers: Vec<JoinHandle<()>>,
     /// Closed after the others: who closes last moves the write-ahead log into the database, and a connection
     /// that only reads could not.
-    main: Option<JoinHandle<SqliteConnection>>,
+    main: Option<JoinHandle<Option<SqliteConnection>>>,
 }
 
 /// The file as it was opened.
@@ -135,8 +137,7 @@ impl SqliteStorage {
         let commits = ForeignCommits::begin(&mut main).await.map_err(storage_error)?;
         let lost = watch::Sender::new(false);
         let is_lost = lost.subscribe();
-        let place = Place::begin(path, lost).await;
-        let place = place.map_err(|error| storage_error(sqlx::Error::Io(error)))?;
+        let place = Place::begin(path, &mut main, !options.read_only, lost).await.map_err(storage_error)?;
         let writing = if options.read_only {
             None
         } else {
@@ -168,7 +169,7 @@ impl SqliteStorage {
             None => (None, tokio::spawn(foreign::watch_alone(main, commits, place, is_closing))),
             Some(Writing { vacuum, checkpoints }) => {
                 let log = Log::default();
-                helpers.push(checkpoint::start(checkpoints, log.clone(), is_closing.clone()));
+                helpers.push(checkpoint::start(checkpoints, log.clone(), is_closing.clone(), lost.clone()));
                 let (writer, main) = Writer::start(main, commits, place, vacuum, log, is_closing);
                 (Some(Bulk { scans: reads.scans().clone(), writer }), main)
             }
@@ -223,7 +224,10 @@ impl Storage for SqliteStorage {
     }
 
     async fn report(&self, reports: Vec<Report>) -> Result<Vec<Unihash>, StorageError> {
-        self.writer()?.record(Records::of_reports(&reports)).await
+        let records = Records::of_reports(&reports);
+        // They may be large, and wait for long.
+        drop(reports);
+        self.writer()?.record(records).await
     }
 
     async fn record_unihashes(&self, entries: Vec<UnihashEntry>) -> Result<Vec<Unihash>, StorageError> {
@@ -305,10 +309,9 @@ impl Storage for SqliteStorage {
         let Some(main) = tasks.main.as_mut() else { return };
         let main_ended = main.await;
         tasks.main = None;
-        let Ok(mut connection) = main_ended else { return };
+        let Ok(Some(mut connection)) = main_ended else { return };
         // SQLite does it for the last one that closes, yet others may use the file.
         if self.bulk.is_some()
-            && !*self.lost.borrow()
             && let Err(error) = checkpoint::empty_log(&mut connection).await
         {
             tracing::warn!(database = %self.path.display(), %error, "moving the write-ahead log failed");

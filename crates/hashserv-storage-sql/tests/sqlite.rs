@@ -2,6 +2,7 @@
 #![cfg(feature = "sqlite")]
 
 mod sqlite {
+    mod junk;
     mod lost;
     mod read_only;
     mod reference;

@@ -14,8 +14,8 @@ pub enum StorageError {
     /// The storage was closed, or is being closed.
     #[error("the database is closed")]
     Closed,
-    /// The file of the database was deleted or replaced while it was in use.
-    #[error("the file of the database was deleted or replaced")]
+    /// A file of the database was deleted or replaced while it was in use.
+    #[error("a file of the database was deleted or replaced")]
     Lost,
     /// A wait in front of the database exceeded its bound: it is down, or overloaded.
     #[error("the database did not answer in time: {0}")]

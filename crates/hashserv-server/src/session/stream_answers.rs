@@ -51,7 +51,10 @@ fn fits_a_line(unihash: &Unihash) -> bool {
     }
     let text = unihash.to_string();
     text.len() <= MAX_KEY
-        && !text.chars().any(|character| character.is_whitespace() || character.is_control())
+        && !text.chars().any(|character| {
+            // The last stands for stored bytes that are no text.
+            character.is_whitespace() || character.is_control() || character == char::REPLACEMENT_CHARACTER
+        })
 }
 
 fn warn_of_misfit(misfits: &RateLimitedWarning, TaskKey { method, taskhash }: TaskKey<'_>) {
@@ -108,9 +111,18 @@ mod tests {
         for text in ["b1", "${@x}", "é", &"b1".repeat(32), &"x".repeat(MAX_KEY)] {
             assert!(fits_a_line(&Unihash::from_stored(text)), "{text:?}");
         }
-        for text in
-            ["a\nb", "a\r", "a b", " a", "a\t", "a\u{85}b", "a\u{2028}b", "a\0", &"x".repeat(MAX_KEY + 1)]
-        {
+        for text in [
+            "a\nb",
+            "a\r",
+            "a b",
+            " a",
+            "a\t",
+            "a\u{85}b",
+            "a\u{2028}b",
+            "a\0",
+            "\u{fffd}A",
+            &"x".repeat(MAX_KEY + 1),
+        ] {
             assert!(!fits_a_line(&Unihash::from_stored(text)), "{text:?}");
         }
     }

@@ -3,12 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hashserv_storage::Conditions;
 use tokio::sync::watch;
 
 use super::*;
 
 const BAD_MARK: &str = "bad";
+/// Numbers from here on make a call heavy.
+const HEAVY: u8 = 100;
+/// Those from here on take more than half of the room of the lane.
+const HUGE: u8 = 200;
 
 /// Tells what was to be done in one transaction; those with a zero fail.
 #[derive(Debug, Default)]
@@ -36,7 +41,12 @@ impl Recordable for Numbers {
     }
 
     fn bytes(&self) -> usize {
-        self.1.len()
+        let bytes = self.1.iter().map(|number| match *number {
+            ..HEAVY => 1,
+            HEAVY..HUGE => HEAVY_BYTES + 1,
+            HUGE.. => HEAVY_LANE_BYTES as usize / 2 + 1,
+        });
+        bytes.sum()
     }
 }
 
@@ -59,6 +69,10 @@ impl Transactions for Script {
         self.deadlines.lock().unwrap().push(until);
         let numbers: Vec<u8> = records.iter().flat_map(|records| records.1.iter().copied()).collect();
         self.transactions.lock().unwrap().push(numbers.clone());
+        // Callers go on meanwhile, in whatever order all are polled.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
         if numbers.contains(&0) {
             return Err(Failed { concerns_all: self.fails_for_all });
         }
@@ -143,10 +157,50 @@ async fn only_the_caller_of_a_bad_mark_hears_the_error() {
 
 #[tokio::test]
 async fn heavy_call_is_a_transaction_of_its_own() {
-    let heavy = vec![2; TRANSACTION_BYTES];
-    let calls: [(Kind, &[u8]); 3] = [(Kind::Reports, &[1]), (Kind::Reports, &heavy), (Kind::Reports, &[3])];
+    let calls: [(Kind, &[u8]); 3] = [(Kind::Reports, &[1]), (Kind::Reports, &[HUGE]), (Kind::Reports, &[3])];
     let (_, transactions) = serve_waiting(Script::default(), &calls).await;
-    assert_eq!(transactions, [&[1][..], &heavy, &[3]]);
+    assert_eq!(transactions, [vec![HUGE], vec![1, 3]]);
+}
+
+#[tokio::test]
+async fn light_calls_do_not_wait_for_all_heavy_ones() {
+    const HEAVIES: u8 = 3;
+    let script = Script::default();
+    let transactions = Arc::clone(&script.transactions);
+    let (queue, jobs) = queue::<Script>();
+    let queue = &queue;
+    let heavy = async |number| queue.record(Numbers(Kind::Reports, vec![number; 16])).await.unwrap();
+    let heavy = (HEAVY..HEAVY + HEAVIES).map(heavy);
+    // One call after the other, without end before the heavy ones have theirs.
+    let light = async |first| {
+        for number in first..first + 2 * HEAVIES {
+            queue.record(Numbers(Kind::Reports, vec![number])).await.unwrap();
+        }
+    };
+    let closing = watch::Sender::new(false);
+    let calls = async {
+        tokio::join!(futures_util::future::join_all(heavy), light(1), light(11));
+        closing.send_replace(true);
+    };
+    tokio::join!(calls, serve(script, jobs, Closing::of(&closing)));
+    let turns = transactions.lock().unwrap().clone();
+    let is_heavy: Vec<bool> = turns.iter().map(|numbers| numbers[0] >= HEAVY).collect();
+    assert_eq!(is_heavy[..6], [true, false, true, false, true, false], "{turns:?}");
+    assert_eq!(turns[1], [1, 11]);
+}
+
+#[tokio::test]
+async fn heavy_calls_wait_for_room() {
+    let (queue, mut jobs) = queue::<Script>();
+    let heavy = || queue.record(Numbers(Kind::Reports, vec![HUGE; 3]));
+    let mut calls = futures_util::future::join_all([heavy(), heavy(), heavy()]);
+    for _ in 0..3 {
+        assert!((&mut calls).now_or_never().is_none());
+        assert_eq!(jobs.heavy_waiting(), 1);
+        let batch = jobs.next_batch(TRANSACTION_BYTES).await.unwrap();
+        run_all(&mut Script::default(), batch).await;
+    }
+    assert!(calls.await.iter().all(Result::is_ok));
 }
 
 #[tokio::test]

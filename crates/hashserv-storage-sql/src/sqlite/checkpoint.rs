@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -79,12 +79,19 @@ impl Log {
     }
 }
 
-/// Starts the task that moves the log; it ends when `closing` turns true.
-pub(crate) fn start(mut connection: SqliteConnection, log: Log, mut closing: Closing) -> JoinHandle<()> {
+/// Starts the task that moves the log; it ends when `closing` or `lost` turns true.
+pub(crate) fn start(
+    mut connection: SqliteConnection,
+    log: Log,
+    mut closing: Closing,
+    mut lost: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 () = closing.begun() => break,
+                // Others may write to the file by now, and know nothing of a log that was deleted.
+                () = turned_true(&mut lost) => break,
                 () = log.due() => {
                     if let Err(error) = move_log(&mut connection, &log).await {
                         // The writer does it when the log has grown long, and tells whom it concerns.
@@ -97,6 +104,11 @@ pub(crate) fn start(mut connection: SqliteConnection, log: Log, mut closing: Clo
             tracing::debug!(%error, "closing the connection for checkpoints failed");
         }
     })
+}
+
+/// Returns when the value is true, or nobody can change it any more.
+async fn turned_true(value: &mut watch::Receiver<bool>) {
+    let _ = value.wait_for(|value| *value).await;
 }
 
 /// Moves all of the log, unless readers need what was there before, or the disk is too slow.
@@ -124,11 +136,14 @@ async fn move_written(connection: &mut SqliteConnection) -> Result<i64, sqlx::Er
     Ok(moved)
 }
 
-/// Moves all of the log into the database and gives its room on the disk back, unless others need the log.
+/// Moves all of the log into the database and gives its room on the disk back, unless others need the log; returns
+/// true if all of it was moved.
 ///
 /// That takes no further room but for pages by which the database grows.
-pub(crate) async fn empty_log(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await.map(drop)
+pub(crate) async fn empty_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let (busy, _pages, _moved): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await?;
+    Ok(busy == 0)
 }
 
 #[cfg(test)]

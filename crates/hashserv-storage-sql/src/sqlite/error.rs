@@ -59,7 +59,7 @@ enum Cause {
 struct SharedSource(Arc<Cause>);
 
 impl SharedError {
-    /// The file of the database was deleted or replaced.
+    /// A file of the database was deleted or replaced.
     pub(crate) fn lost() -> Self {
         SharedError(Arc::new(Cause::Lost))
     }

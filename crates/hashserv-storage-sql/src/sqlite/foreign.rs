@@ -63,21 +63,22 @@ impl ForeignCommits {
     }
 }
 
-/// Looks at the file through a connection that does nothing else, until `closing` turns true.
+/// Looks at the file through a connection that does nothing else, until `closing` turns true; gives back what may be
+/// closed.
 pub(crate) async fn watch_alone(
     mut connection: SqliteConnection,
     mut commits: ForeignCommits,
     mut place: Place,
     mut closing: Closing,
-) -> SqliteConnection {
+) -> Option<SqliteConnection> {
     let mut ticks = poll_ticks();
     loop {
         tokio::select! {
-            _ = closing.begun() => return connection,
+            _ = closing.begun() => return place.leave(connection),
             _ = ticks.tick() => {
                 commits.check(&mut connection).await;
                 // Whoever uses the storage hears of it if the file is lost.
-                let _ = place.look_if_due().await;
+                let _ = place.look_if_due(&mut connection).await;
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::error::SharedError;
 use super::json::{self, Items};
+use super::texts::lenient;
 use crate::answers::{Reply, answer_all};
 use crate::closing::Closing;
 use crate::deadline::{LOOKUP_DEADLINE, LOOKUP_START_DEADLINE, late, within};
@@ -24,9 +25,11 @@ const STATEMENT_BYTES: usize = 1 << 20;
 /// Weight of a key besides its text, so that a statement has 1024 keys at most.
 const KEY_BYTES: usize = STATEMENT_BYTES / 1024;
 
-/// One value for all keys, as each row of a result would cost a hand-over between threads.
+/// One value for all keys, as each row of a result would cost a hand-over between threads. A BLOB, which JSON cannot
+/// hold, is taken as text.
 const UNIHASHES: &str = "\
-    SELECT json_group_array((SELECT unihash FROM unihashes_v3 WHERE method = k.value AND taskhash = k.key)) \
+    SELECT json_group_array((SELECT CAST(unihash AS TEXT) FROM unihashes_v3 \
+                             WHERE method = k.value AND taskhash = k.key)) \
     FROM json_each(?1) AS k";
 
 const UNIHASHES_EXIST: &str = "\
@@ -170,8 +173,8 @@ async fn look_up<T>(
     keys: &[&Items],
 ) -> Result<Vec<T>, SharedError> {
     let query = sqlx::query_scalar(statement.sql).bind((statement.join)(keys));
-    let found: String = query.fetch_one(connection).await?;
-    let found = (statement.parse)(&found)
+    let found: Vec<u8> = query.fetch_one(connection).await?;
+    let found = (statement.parse)(&lenient(found))
         .and_then(|found| json::expect_count(found, keys.iter().map(|items| items.count()).sum()));
     found.map_err(|error| sqlx::Error::Decode(error.into()).into())
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::connect::Connector;
 use super::error::storage_error;
 use super::schema::TABLES;
+use super::texts::lenient;
 use crate::deadline::{LOOKUP_DEADLINE, LOOKUP_START_DEADLINE, within};
 use crate::rows::{Outhash, TableRow, Unified, User};
 
@@ -52,7 +53,7 @@ pub(super) const OUTHASH_ROW: &str = concat!(
 
 /// One row with one text, since every row of its own is handed from SQLite's thread to ours.
 const NEWEST_UNIHASHES: &str = "\
-    SELECT json_group_array(json_array(id, method, taskhash, unihash)) \
+    SELECT json_group_array(json_array(id, CAST(method AS TEXT), CAST(taskhash AS TEXT), CAST(unihash AS TEXT))) \
     FROM (SELECT id, method, taskhash, unihash FROM unihashes_v3 WHERE id < ?1 ORDER BY id DESC LIMIT ?2)";
 
 const GC_STATUS: &str = "\
@@ -103,14 +104,17 @@ impl Reads {
         let query = sqlx::query_scalar(NEWEST_UNIHASHES)
             .bind(before.unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let text: String = in_time(query.fetch_one(&self.rows)).await?;
+        let text: Vec<u8> = in_time(query.fetch_one(&self.rows)).await?;
         let rows: Vec<(i64, String, String, String)> =
-            serde_json::from_str(&text).map_err(StorageError::backend)?;
+            serde_json::from_str(&lenient(text)).map_err(StorageError::backend)?;
         let stored = |(id, method, taskhash, unihash): (i64, String, String, String)| {
             let unihash = Unihash::from_stored(&unihash);
             StoredUnihash { id, entry: UnihashEntry { method, taskhash, unihash } }
         };
-        Ok(rows.into_iter().map(stored).collect())
+        // A key that is no text can be asked by nobody, and must not be taken for another one.
+        let is_text = |text: &str| !text.contains(char::REPLACEMENT_CHARACTER);
+        let rows = rows.into_iter().filter(|(_, method, taskhash, _)| is_text(method) && is_text(taskhash));
+        Ok(rows.map(stored).collect())
     }
 
     pub(crate) async fn close(&self) {
@@ -148,9 +152,9 @@ impl Reads {
     }
 
     pub(crate) async fn gc_status(&self) -> Result<GcStatus, StorageError> {
-        let (mark, keep, remove): (Option<String>, i64, i64) =
+        let (mark, keep, remove): (Option<Vec<u8>>, i64, i64) =
             sqlx::query_as(GC_STATUS).fetch_one(&self.scans).await.map_err(storage_error)?;
-        Ok(GcStatus { mark, keep: keep.unsigned_abs(), remove: remove.unsigned_abs() })
+        Ok(GcStatus { mark: mark.map(lenient), keep: keep.unsigned_abs(), remove: remove.unsigned_abs() })
     }
 
     pub(crate) async fn usage(&self) -> Result<Vec<TableUsage>, StorageError> {
@@ -182,11 +186,13 @@ impl TableRow for SqliteRow {
     }
 
     fn text(&self, column: &str) -> Result<String, sqlx::Error> {
-        self.try_get(column)
+        // Unchecked, as a column of text may hold a value of any type.
+        self.try_get_unchecked(column).map(lenient)
     }
 
     fn optional_text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
-        self.try_get(column)
+        let bytes: Option<Vec<u8>> = self.try_get_unchecked(column)?;
+        Ok(bytes.map(lenient))
     }
 
     fn created(&self) -> Result<Option<Timestamp>, sqlx::Error> {

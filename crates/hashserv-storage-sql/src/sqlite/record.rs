@@ -70,7 +70,8 @@ macro_rules! insert_batch {
             "INSERT INTO ",
             $view,
             " VALUES (?1, ?2) RETURNING \
-             (SELECT json_group_array((SELECT unihash FROM unihashes_v3 WHERE method = k.value AND taskhash = k.key)) \
+             (SELECT json_group_array((SELECT CAST(unihash AS TEXT) FROM unihashes_v3 \
+                                       WHERE method = k.value AND taskhash = k.key)) \
               FROM json_each(keys) AS k)"
         )
     };

@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Executor as _, Row as _, SqlSafeStr};
 
 use super::error::SharedError;
+use super::texts::lenient;
 
 /// Makes of statements a transaction that takes the lock for writing at once.
 ///
@@ -39,7 +40,7 @@ pub(crate) async fn run_statements(
     let query = arguments.into_iter().fold(sqlx::query(sql), |query, argument| query.bind(argument));
     // All rows, as taking only the first would leave out the statements after it.
     let rows = query.fetch_all(connection).await?;
-    rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+    rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0).map(lenient)
 }
 
 /// Ends a transaction that failed; SQLite may have rolled it back already.

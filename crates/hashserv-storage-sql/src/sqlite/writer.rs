@@ -66,7 +66,7 @@ pub(crate) struct Statements {
 }
 
 impl Writer {
-    /// Starts the task; it ends when `closing` turns true, and gives the connection back.
+    /// Starts the task; it ends when `closing` turns true, and gives the connection back if it may be closed.
     pub(crate) fn start(
         connection: SqliteConnection,
         commits: ForeignCommits,
@@ -74,11 +74,15 @@ impl Writer {
         vacuum: Vacuum,
         log: Log,
         closing: Closing,
-    ) -> (Queue<Self>, JoinHandle<SqliteConnection>) {
+    ) -> (Queue<Self>, JoinHandle<Option<SqliteConnection>>) {
         let (queue, jobs) = queue();
         let file = File { connection, commits, place, ticks: poll_ticks() };
         let writer = Writer { file, log, vacuum };
-        (queue, tokio::spawn(async move { serve(writer, jobs, closing).await.file.connection }))
+        let task = async move {
+            let File { connection, place, .. } = serve(writer, jobs, closing).await.file;
+            place.leave(connection)
+        };
+        (queue, tokio::spawn(task))
     }
 }
 
@@ -97,14 +101,14 @@ impl File {
 
     /// Makes sure that the file is still there and the disk has room.
     async fn expect_place_for(&mut self, effort: &mut Effort) -> Result<(), SharedError> {
-        self.place.look_if_due().await?;
+        self.place.look_if_due(&mut self.connection).await?;
         if self.place.has_room_for(effort.growth) {
             return Ok(());
         }
-        self.place.look().await?;
+        self.place.look(&mut self.connection).await?;
         if !self.place.has_room_for(effort.growth) && !effort.has_made_room {
             self.make_room(effort).await;
-            self.place.look().await?;
+            self.place.look(&mut self.connection).await?;
         }
         // The log must never fill the disk: then it could not be moved into the database, which grows by that.
         if self.place.has_room_for(effort.growth) { Ok(()) } else { Err(SharedError::no_room()) }
@@ -203,7 +207,7 @@ impl Transactions for Writer {
         let File { connection, commits, place, .. } = &mut self.file;
         commits.check_if_due(connection).await;
         // The next write hears of it if the file is lost.
-        let is_there = place.look_if_due().await.is_ok();
+        let is_there = place.look_if_due(connection).await.is_ok();
         if is_there && self.vacuum.is_due() {
             let _writing = self.file.turn(&self.log).await;
             self.vacuum.step(&mut self.file.connection).await;
@@ -238,7 +242,7 @@ mod tests {
         let commits = ForeignCommits::begin(&mut connection).await.unwrap();
         let (log, closing, foreign) = (Log::default(), watch::Sender::new(false), commits.subscribe());
         let path = directory.path().join("hashserv.db");
-        let place = Place::begin(&path, watch::Sender::new(false)).await.unwrap();
+        let place = Place::begin(&path, &mut connection, true, watch::Sender::new(false)).await.unwrap();
         let vacuum = Vacuum::begin(&mut connection).await.unwrap();
         let is_closing = Closing::of(&closing);
         let (queue, _) = Writer::start(connection, commits, place, vacuum, log.clone(), is_closing);

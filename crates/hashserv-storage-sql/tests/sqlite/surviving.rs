@@ -126,19 +126,6 @@ async fn a_report_that_fails_takes_no_other_with_it() {
     assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, true, true]);
 }
 
-/// What an old program stored as bytes cannot be read as text.
-#[tokio::test]
-async fn a_look_up_that_fails_takes_no_other_with_it() {
-    const TASKS: [&str; 5] = ["t0", "t1", "bad", "t3", "t4"];
-    let place = Place::new();
-    let storage = place.open().await;
-    storage.report(TASKS.map(|taskhash| report(taskhash, taskhash, 1)).to_vec()).await.unwrap();
-    place.query("UPDATE unihashes_v3 SET unihash = x'ff' WHERE taskhash = 'bad'").await;
-    let keys = TASKS.map(|taskhash| [task(taskhash)]);
-    let found = in_time(futures_util::future::join_all(keys.iter().map(|key| storage.unihashes(key)))).await;
-    assert_eq!(found.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true, true]);
-}
-
 /// More of them than there are connections that read rows.
 #[tokio::test]
 async fn logins_do_not_wait_for_those_who_read_rows() {
