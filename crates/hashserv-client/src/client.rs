@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use hashserv_protocol::arguments::{Auth, User as UserArgument};
-use hashserv_protocol::{Call, Command, Hello, Secret, Text, reply};
+use hashserv_protocol::arguments::User as UserArgument;
+use hashserv_protocol::{Call, Command, reply};
 use serde::de::DeserializeOwned;
 
 use crate::doubt::{doubt, in_doubt};
@@ -20,6 +20,7 @@ use crate::writer::check_queries;
 use crate::{ClientError, Connect, Login, Target};
 
 mod commands;
+mod connecting;
 #[cfg(test)]
 mod tests;
 
@@ -98,7 +99,7 @@ impl Client {
     /// [`ClientError::Refused`] if the server does not know the user with this token; it takes a second to say
     /// so. Who was logged in before stays the one that later calls log in as.
     pub async fn auth(&mut self, login: Login) -> Result<reply::User, ClientError> {
-        let call = auth_call(&login);
+        let call = login.call();
         let mut retry = self.retry();
         let reply = loop {
             match self.try_auth(&call).await {
@@ -237,7 +238,7 @@ impl Client {
                 Ok(reply)
             }
             Err(error) => {
-                close_after(session, &error).await;
+                session.close_after(&error).await;
                 Err(error)
             }
         }
@@ -266,7 +267,7 @@ impl Client {
             match session.switch::<M>(self.options.reply_timeout).await {
                 Ok(()) => return Ok(session),
                 Err(error) => {
-                    close_after(session, &error).await;
+                    session.close_after(&error).await;
                     if !retry.again_with(&error, attempts).await {
                         return Err(error);
                     }
@@ -293,7 +294,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            close_after(session, &error).await;
+            session.close_after(&error).await;
             if !is_repeatable || !retry.again(&error).await {
                 return Err(in_doubt(M::COMMAND, is_repeatable, error));
             }
@@ -309,7 +310,7 @@ impl Client {
                 Ok(())
             }
             Err(error) => {
-                close_after(session, &error).await;
+                session.close_after(&error).await;
                 Err(error)
             }
         }
@@ -326,77 +327,9 @@ impl Client {
             false => self.options.reply_timeout,
         }
     }
-
-    /// The session at hand, or a new one that is logged in.
-    async fn any_session(&mut self, retry: &mut Retry) -> Result<Session, ClientError> {
-        match self.idle_session().await {
-            Some(session) => Ok(session),
-            None => self.connected_session(retry).await,
-        }
-    }
-
-    /// A new session that is logged in. Nothing that matters was sent before, so each failure of the server or of
-    /// the way to it may be followed by another attempt.
-    async fn connected_session(&self, retry: &mut Retry) -> Result<Session, ClientError> {
-        loop {
-            match self.log_in().await {
-                Ok(session) => return Ok(session),
-                Err(error) if retry.again(&error).await => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The session at hand, unless the server has closed it meanwhile.
-    async fn idle_session(&mut self) -> Option<Session> {
-        let mut session = self.session.take()?;
-        session.is_idle().await.then_some(session)
-    }
-
-    async fn dial(&self) -> Result<Session, ClientError> {
-        let connection = self.connect.connect().await.map_err(ClientError::Connect)?;
-        tracing::debug!(peer = %connection.peer(), "connected");
-        let hello = Hello { via: self.options.via.clone(), ..Hello::default() };
-        Ok(Session::new(connection, self.options.max_message, &hello))
-    }
-
-    /// A new session, logged in and acting as whom it is to act as.
-    async fn log_in(&self) -> Result<Session, ClientError> {
-        let mut session = self.dial().await?;
-        match self.identify(&mut session).await {
-            Ok(()) => Ok(session),
-            Err(error) => {
-                close_after(session, &error).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn identify(&self, session: &mut Session) -> Result<(), ClientError> {
-        if let Some(login) = &self.options.login {
-            session.call::<reply::LoggedIn>(&auth_call(login), self.options.reply_timeout).await?;
-        }
-        if let Some(username) = &self.options.become_user {
-            let call = Call::BecomeUser(UserArgument { username: username.as_str().into() });
-            session.call::<reply::User>(&call, self.options.reply_timeout).await?;
-        }
-        Ok(())
-    }
-}
-
-fn auth_call(login: &Login) -> Call<'_> {
-    let token = Text::from(login.token.reveal().as_str());
-    Call::Auth(Auth { username: login.username.as_str().into(), token: Secret::from(token) })
 }
 
 /// Attempts at a command, whose lack an older server shows by a close without reply.
 fn attempts(command: Command) -> Attempts {
     if command.has_substitute() { Attempts::Immediate } else { Attempts::All }
-}
-
-/// Drops a session that failed, in good order where the server is there to notice.
-async fn close_after(session: Session, error: &ClientError) {
-    if matches!(error, ClientError::Refused(_) | ClientError::Protocol(_)) {
-        session.close().await;
-    }
 }

@@ -115,6 +115,13 @@ impl Session {
         close_halves(self.writer, self.reader).await;
     }
 
+    /// Drops the session after a failure, in good order where the server is there to notice.
+    pub(crate) async fn close_after(self, error: &ClientError) {
+        if matches!(error, ClientError::Refused(_) | ClientError::Protocol(_)) {
+            self.close().await;
+        }
+    }
+
     /// Has the stream mode ended with the next write; `false` where there is none.
     fn append_end(&mut self) -> bool {
         let was_streaming = self.mode.take().is_some();
