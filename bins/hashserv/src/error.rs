@@ -10,8 +10,6 @@ use hashserv_storage::StorageError;
 use hashserv_storage_sql::InvalidDatabaseName;
 use hashserv_transport::TransportError;
 
-use crate::threads::MAX_WORKER_THREADS;
-
 /// Reason why the server cannot start, for a person.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -78,10 +76,10 @@ pub(crate) enum StartError {
     #[error("stopped at once by a second signal; requests may be left unanswered")]
     SecondSignal,
     #[error(
-        "TOKIO_WORKER_THREADS: {0:?} is no number from 1 to {MAX_WORKER_THREADS}; leave the variable out for as many \
-             threads as there are processors"
+        "TOKIO_WORKER_THREADS: {value:?} is no number from 1 to {most}; leave the variable out for as many threads as \
+         there are processors"
     )]
-    WorkerThreads(OsString),
+    WorkerThreads { value: OsString, most: usize },
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
 }
@@ -111,7 +109,7 @@ impl StartError {
             | StartError::Upstream { .. }
             | StartError::SameAddress(_)
             | StartError::DatabaseSetting(_)
-            | StartError::WorkerThreads(_)
+            | StartError::WorkerThreads { .. }
             | StartError::Transport(TransportError::KeyMismatch { .. })
             | StartError::TooManyEntries { .. } => 2,
             StartError::UpstreamTokenFile { .. }

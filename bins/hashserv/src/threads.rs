@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use crate::error::StartError;
 
 /// Most worker threads that may be asked for.
-pub(crate) const MAX_WORKER_THREADS: usize = 1024;
+const MAX_WORKER_THREADS: usize = 1024;
 
 /// Returns the number of threads that the environment asks for, or that of the processors.
 ///
@@ -21,5 +21,6 @@ pub(crate) fn worker_threads() -> Result<usize, StartError> {
 
 fn parse(value: OsString) -> Result<usize, StartError> {
     let number = value.to_str().and_then(|text| text.parse().ok());
-    number.filter(|number| (1..=MAX_WORKER_THREADS).contains(number)).ok_or(StartError::WorkerThreads(value))
+    let number = number.filter(|number| (1..=MAX_WORKER_THREADS).contains(number));
+    number.ok_or(StartError::WorkerThreads { value, most: MAX_WORKER_THREADS })
 }

@@ -13,8 +13,9 @@ use crate::refusal::{Failed, Fault, Refused};
 /// Size of a message, in bytes, above which it is large.
 const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Longest message in bytes that is no report. The arguments of all other commands are small.
-const MAX_OTHER_MESSAGE_BYTES: usize = 256 * 1024;
+/// Longest message in bytes that is no report. The arguments of all other commands are small, but BitBake's server
+/// takes anything up to 1 MiB over a WebSocket.
+const MAX_OTHER_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// Number of large messages that are read at a time: one, so that a machine with two processors has one left.
 const MAX_CONCURRENT: usize = 1;

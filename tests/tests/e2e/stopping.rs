@@ -1,16 +1,9 @@
 //! Stopping on a signal.
 
-use std::fs::OpenOptions;
-use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use hashserv_tests::{
-    Backend, Launch, METHOD, Signal, TestServer, Transport, eventually, get, report, task_of,
-};
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use hashserv_tests::{Backend, METHOD, Signal, TestServer, Transport, report, task_of};
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::everywhere::each_place;
 
@@ -90,30 +83,4 @@ async fn who_never_reads_replies_does_not_keep_it_from_ending() {
         assert_eq!(server.stop().await.code(), Some(0), "{}", server.log());
         assert!(server.log().contains("1 clients were cut off"), "{}", server.log());
     }
-}
-
-#[tokio::test]
-async fn a_call_of_the_system_that_never_returns_does_not_keep_it_from_ending() {
-    let upstream = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("wss://{}", upstream.local_addr().expect("an address"));
-    let directory = TempDir::new().expect("a directory");
-    let authority = directory.path().join("authority.pem");
-    let authority_path = authority.display().to_string();
-    mknodat(CWD, &authority, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
-    let launch = Launch::new(Backend::Sqlite, Transport::Unix);
-    let launch = launch.args(["--upstream", &address, "--upstream-timeout", "1"]);
-    let launch = launch.args(["--upstream-ca", &authority_path]);
-    // The server reads it when it starts, and again when it first asks the upstream: then nobody writes.
-    let pem = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate").cert.pem();
-    let written = authority.clone();
-    std::thread::spawn(move || std::fs::write(written, pem));
-    let mut server = launch.start().await;
-    let mut client = server.connect().await;
-    client.send(&get("a")).await;
-    let _writer = eventually("the authority is read again", async || {
-        let mut options = OpenOptions::new();
-        options.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&authority).ok()
-    })
-    .await;
-    assert_eq!(server.stop().await.code(), Some(0), "{}", server.log());
 }
