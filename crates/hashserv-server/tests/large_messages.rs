@@ -82,7 +82,7 @@ async fn large_message_is_refused_unless_it_is_a_report() {
     let directory = start().await;
     let mut client = connect(&directory).await;
     assert!(ask(&mut client, &report(1_000_000)).await.contains("\"unihash\""));
-    let ping = report(1_000_000).replace("\"report\"", "\"ping\"");
+    let ping = report(2_000_000).replace("\"report\"", "\"ping\"");
     assert!(ask(&mut client, &ping).await.contains("is no report"));
     let mut client = connect(&directory).await;
     let ping = report(100_000).replace("\"report\"", "\"ping\"");
