@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
+use hashserv_protocol::without_credentials;
 
 /// Id of the option whose empty value is no default.
 const PERMISSIONS: &str = "anon_perms";
@@ -62,12 +63,10 @@ pub(crate) fn name_variable(mut error: Error, command: &Command, words: &[OsStri
     error
 }
 
-/// Masks what stands before the last `@` of a value that the error repeats: an address may hold a password.
+/// Masks the credentials of a value that the error repeats: an address may hold a password.
 pub(crate) fn mask_value(mut error: Error) -> Error {
-    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return error };
-    let host = value.find("://").map_or(0, |end| end + "://".len());
-    if let Some(at) = value.rfind('@').filter(|at| *at > host) {
-        let masked = format!("{}***{}", &value[..host], &value[at..]);
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let masked = without_credentials(value);
         error.insert(ContextKind::InvalidValue, ContextValue::String(masked));
     }
     error
