@@ -41,7 +41,7 @@ pub(crate) struct Ping {
     quiet: bool,
 }
 
-/// What is printed as JSON; times in seconds.
+/// Figures as they are printed in JSON; times in seconds.
 #[derive(Serialize)]
 struct Figures {
     #[serde(flatten)]

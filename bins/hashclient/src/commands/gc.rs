@@ -85,7 +85,7 @@ async fn mark_all(client: &mut Client, mark: &str, source: impl AsyncRead + Unpi
     }
 }
 
-/// Whether the server has the stream mode.
+/// Support of the server for the stream mode.
 async fn offers_mode(client: &mut Client) -> Result<bool, Failure> {
     match client.mark_stream().await {
         Ok(_) => Ok(true),
@@ -110,7 +110,7 @@ async fn mark_singly(
     Ok(count)
 }
 
-/// What to mark, up to the first line that makes no sense. Blank lines mean nothing.
+/// Marks to set, up to the first line that makes no sense. Blank lines mean nothing.
 fn parse<'a>(mark: &'a str, columns: &Columns, lines: &[Line]) -> (Vec<Marking<'a>>, Option<Failure>) {
     let mut marks = Vec::with_capacity(lines.len());
     for line in lines {

@@ -15,10 +15,10 @@ use crate::input::{Input, Line};
 use crate::output::Output;
 use crate::progress;
 
-/// How many batches of input lines, each of about 128 KiB at most, may wait for their replies.
+/// Most batches of input lines, each of about 128 KiB at most, that may wait for their replies.
 const MAX_PENDING: usize = 16;
 
-/// How long the server may send nothing while replies are awaited.
+/// Longest silence of the server while replies are awaited.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Task = (String, String);
@@ -29,7 +29,7 @@ pub(super) struct LookUps<'a, R> {
     answers: Answers<'a>,
 }
 
-/// What is to be asked.
+/// Questions to ask.
 struct Questions<R> {
     input: Input<R>,
     /// Tells the other side what is going to be asked.
