@@ -85,7 +85,7 @@ async fn mark_all(client: &mut Client, mark: &str, source: impl AsyncRead + Unpi
     }
 }
 
-/// Support of the server for the stream mode.
+/// Returns true if the server has the stream mode.
 async fn offers_mode(client: &mut Client) -> Result<bool, Failure> {
     match client.mark_stream().await {
         Ok(_) => Ok(true),
